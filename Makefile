@@ -1,0 +1,37 @@
+# One door for everything: `make` lists the targets. The environment is .venv, made on first use.
+
+EXTRAS := train,serve,report,dev
+BIN    := .venv/bin
+STAMP  := .venv/.setup-done
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: $(STAMP) ## make .venv and install striate into it (again only when its requirements change)
+
+$(STAMP): pyproject.toml constraints.txt dev/setup
+	@dev/setup "$(EXTRAS)"
+	@touch $@
+
+demo: setup ## the whole job on the built-in sample: inspect, train, ship, verify, predict
+	@$(BIN)/striate demo
+
+# One compute thread a worker: two workers with two threads each would fight over two cores.
+test: setup ## all tests
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -q
+
+check: setup ## lint, format, types, import order
+	@dev/check
+
+bench: setup ## every benchmark in turn
+	@set -e; for script in bench/[!_]*.py; do \
+		[ -e "$$script" ] || { echo "bench/ holds no benchmark yet"; break; }; \
+		echo "== $$script"; $(BIN)/python "$$script"; \
+	done
+
+clean: ## remove caches and build products (.venv, runs and results stay)
+	@rm -rf build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find src tests bench dev examples -name __pycache__ -type d -prune -exec rm -rf {} +
