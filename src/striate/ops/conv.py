@@ -1,0 +1,160 @@
+"""Convolution over many channels, in any number of spatial dimensions, grouped or not.
+
+What networks call convolution is cross-correlation: the kernel is not flipped.
+
+    y[n, o, i, j] = b[o] + sum over c, u, v of W[o, c, u, v] x[n, c, s i + d u - pad, s j + d v - pad]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import ClassVar
+
+import numpy as np
+
+from striate.errors import ShapeError
+from striate.geometry import AxisMap, Window
+from striate.ops.base import (
+    Array,
+    Gradients,
+    OnnxNode,
+    Op,
+    Shape,
+    Weights,
+    WeightSpec,
+    describe_pads,
+    need_maps,
+    rounding_growth,
+    span,
+    spread,
+)
+from striate.ops.taps import pad, slices, unpad
+
+
+@dataclass(frozen=True, slots=True)
+class Conv(Op):
+    """Convolution: `out_channels` kernels, each spanning in_channels / groups channels, one window an axis.
+
+    Weights: weight (O, C / groups, K...), bias (O,) where `bias`.
+    """
+
+    kind: ClassVar[str] = "conv"
+    in_channels: int
+    out_channels: int
+    windows: tuple[Window, ...]
+    groups: int = 1
+    bias: bool = True
+
+    def __post_init__(self) -> None:
+        for what, channels in (("in_channels", self.in_channels), ("out_channels", self.out_channels)):
+            if channels < 1 or self.groups < 1 or channels % self.groups:
+                raise ShapeError(
+                    f"conv: groups={self.groups} does not divide {what}={channels}; use one of {divisors(channels)}"
+                )
+
+    @property
+    def kernel(self) -> tuple[int, ...]:
+        """Taps on each axis."""
+        return tuple(w.kernel for w in self.windows)
+
+    def out_shape(self, *inputs: Shape) -> Shape:
+        """(O, Ho, Wo)."""
+        (shape,) = inputs
+        need_maps(self.kind, shape, self.in_channels, len(self.windows))
+        return (self.out_channels, *(w.out_size(n) for w, n in zip(self.windows, shape[1:], strict=True)))
+
+    def weight_specs(self) -> tuple[WeightSpec, ...]:
+        """weight (O, C / groups, K...), then bias (O,)."""
+        weight = WeightSpec("weight", (self.out_channels, self.in_channels // self.groups, *self.kernel))
+        return (weight, WeightSpec("bias", (self.out_channels,))) if self.bias else (weight,)
+
+    def axis_maps(self, shape: Shape) -> tuple[AxisMap, ...]:
+        """The windows themselves."""
+        return self.windows
+
+    def macs(self, *inputs: Shape) -> int:
+        """Ho Wo O (C / groups) Kh Kw."""
+        return prod(self.out_shape(*inputs)) * (self.in_channels // self.groups) * prod(self.kernel)
+
+    def macs_on_pixels(self, *inputs: Shape) -> int:
+        """O (C / groups) T_h T_w, with T the taps of all windows of an axis that meet a real pixel."""
+        taps = (w.taps_inside(n) for w, n in zip(self.windows, inputs[0][1:], strict=True))
+        return self.out_channels * (self.in_channels // self.groups) * prod(taps)
+
+    def forward(self, inputs: Sequence[Array], weights: Weights) -> Array:
+        """Sum over the taps of W[:, :, tap] times the pixels at that tap; then the bias."""
+        (x,) = inputs
+        kernels = self._by_group(weights["weight"])
+        out = self.out_shape(x.shape[1:])
+        padded = pad(x, self.windows)
+        y = np.zeros((len(x), self.groups, self.out_channels // self.groups, prod(out[1:])), x.dtype)
+        for tap, at in slices(self.windows, x.shape[2:]):
+            y += kernels[tap] @ self._columns(padded[at])
+        y = y.reshape(len(x), *out)
+        return y + spread(weights["bias"], y.ndim) if self.bias else y
+
+    def backward(self, grad: Array, inputs: Sequence[Array], output: Array, weights: Weights) -> Gradients:
+        """dx gathers W[:, :, tap]^T dy into the pixels of each tap; dW[:, :, tap] = sum of dy x^T there."""
+        (x,) = inputs
+        kernels = self._by_group(weights["weight"])
+        dy = grad.reshape(len(x), self.groups, self.out_channels // self.groups, -1)
+        padded = pad(x, self.windows)
+        dx, dw = np.zeros_like(padded), np.zeros_like(kernels)
+        for tap, at in slices(self.windows, x.shape[2:]):
+            pixels = padded[at]
+            dw[tap] = (dy @ self._columns(pixels).swapaxes(-1, -2)).sum(axis=0)
+            dx[at] += (kernels[tap].swapaxes(-1, -2) @ dy).reshape(pixels.shape)
+        grads = {"weight": dw.reshape(weights["weight"].shape)}
+        if self.bias:
+            grads["bias"] = grad.sum(axis=(0, *range(2, grad.ndim)))
+        return (unpad(dx, self.windows, x.shape[2:]),), grads
+
+    def error_bound(
+        self, inputs: Sequence[Array], errors: Sequence[Array], output: Array, weights: Weights, unit: float
+    ) -> Array:
+        """|W| (e + gamma (|x| + e)) + gamma |b|, with gamma for the K C / groups + 2 roundings on a path."""
+        growth = rounding_growth(prod(weights["weight"].shape[1:]) + 2, unit)
+        magnitude = {role: np.abs(w) for role, w in weights.items()}
+        if self.bias:
+            magnitude["bias"] = growth * magnitude["bias"]
+        return self.forward([errors[0] + growth * (np.abs(inputs[0]) + errors[0])], magnitude)
+
+    def to_onnx(
+        self, inputs: Sequence[str], output: str, weights: Mapping[str, str], shapes: Sequence[Shape]
+    ) -> list[OnnxNode]:
+        """One Conv node; pads are all beginnings, then all ends."""
+        names = (weights["weight"], weights["bias"]) if self.bias else (weights["weight"],)
+        attributes = {
+            "kernel_shape": list(self.kernel),
+            "strides": [w.stride for w in self.windows],
+            "dilations": [w.dilation for w in self.windows],
+            "pads": [w.pad_lo for w in self.windows] + [w.pad_hi for w in self.windows],
+            "group": self.groups,
+        }
+        return [OnnxNode("Conv", (inputs[0], *names), (output,), attributes)]
+
+    def describe(self) -> str:
+        """`64C3x5 s2 p1 d2 g4`, leaving out what is 1 or 0."""
+        parts = [f"{self.out_channels}C{span(self.kernel)}"]
+        for letter, values in (
+            ("s", [w.stride for w in self.windows]),
+            ("d", [w.dilation for w in self.windows]),
+        ):
+            if any(v != 1 for v in values):
+                parts.append(letter + span(values))
+        parts.append(describe_pads([w.pad_lo for w in self.windows], [w.pad_hi for w in self.windows]))
+        parts.append(f"g{self.groups}" if self.groups > 1 else "")
+        return " ".join(p for p in parts if p)
+
+    def _by_group(self, weight: Array) -> Array:
+        return weight.reshape(self.groups, self.out_channels // self.groups, *weight.shape[1:])
+
+    def _columns(self, pixels: Array) -> Array:
+        return pixels.reshape(len(pixels), self.groups, self.in_channels // self.groups, -1)
+
+
+def divisors(n: int) -> tuple[int, ...]:
+    """All divisors of `n`, ascending."""
+    return tuple(d for d in range(1, n + 1) if n % d == 0)

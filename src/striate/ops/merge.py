@@ -1,0 +1,133 @@
+"""Layers that bring branches together: sum, product, concatenation over channels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import ClassVar
+
+import numpy as np
+
+from striate.errors import ShapeError
+from striate.ops.base import Array, Gradients, OnnxNode, Op, Shape, Weights, rounding_growth
+
+
+@dataclass(frozen=True, slots=True)
+class Add(Op):
+    """x_1 + x_2 + ... of equal shapes: the end of a residual branch."""
+
+    kind: ClassVar[str] = "add"
+    arity: ClassVar[int | None] = None
+
+    def out_shape(self, *inputs: Shape) -> Shape:
+        """The common shape."""
+        return _same(self.kind, inputs)
+
+    def forward(self, inputs: Sequence[Array], weights: Weights) -> Array:
+        """The sum, from the left."""
+        return reduce(np.add, inputs)
+
+    def backward(self, grad: Array, inputs: Sequence[Array], output: Array, weights: Weights) -> Gradients:
+        """dy to every branch."""
+        return tuple(grad for _ in inputs), {}
+
+    def error_bound(
+        self, inputs: Sequence[Array], errors: Sequence[Array], output: Array, weights: Weights, unit: float
+    ) -> Array:
+        """Sum of e + gamma (|x| + e)."""
+        growth = rounding_growth(len(inputs), unit)
+        return reduce(np.add, [e + growth * (np.abs(x) + e) for x, e in zip(inputs, errors, strict=True)])
+
+    def to_onnx(
+        self, inputs: Sequence[str], output: str, weights: Mapping[str, str], shapes: Sequence[Shape]
+    ) -> list[OnnxNode]:
+        """Add for two, Sum for more."""
+        return [OnnxNode("Add" if len(inputs) == 2 else "Sum", tuple(inputs), (output,))]
+
+
+@dataclass(frozen=True, slots=True)
+class Mul(Op):
+    """x_1 x_2, where the second may be one value a channel (C, 1, 1): the gate of squeeze-excite."""
+
+    kind: ClassVar[str] = "mul"
+    arity: ClassVar[int | None] = 2
+
+    def out_shape(self, *inputs: Shape) -> Shape:
+        """The larger shape."""
+        full, gate = sorted(inputs, key=lambda s: -int(np.prod(s)))
+        fits = len(full) == len(gate) and all(g in (1, f) for f, g in zip(full, gate, strict=True))
+        if not fits:
+            raise ShapeError(f"mul got shapes {inputs[0]} and {inputs[1]}; make them equal, or one of them (C, 1, 1)")
+        return full
+
+    def forward(self, inputs: Sequence[Array], weights: Weights) -> Array:
+        """The product."""
+        product: Array = inputs[0] * inputs[1]
+        return product
+
+    def backward(self, grad: Array, inputs: Sequence[Array], output: Array, weights: Weights) -> Gradients:
+        """dy x_2 and dy x_1, summed where a gate was spread."""
+        a, b = inputs
+        return (_sum_to(grad * b, a.shape), _sum_to(grad * a, b.shape)), {}
+
+    def error_bound(
+        self, inputs: Sequence[Array], errors: Sequence[Array], output: Array, weights: Weights, unit: float
+    ) -> Array:
+        """|x_1| e_2 + |x_2| e_1 + e_1 e_2, and one rounding."""
+        (a, b), (ea, eb) = inputs, errors
+        carried: Array = np.abs(a) * eb + np.abs(b) * ea + ea * eb
+        return carried + rounding_growth(2, unit) * (np.abs(output) + carried)
+
+    def to_onnx(
+        self, inputs: Sequence[str], output: str, weights: Mapping[str, str], shapes: Sequence[Shape]
+    ) -> list[OnnxNode]:
+        """Mul."""
+        return [OnnxNode("Mul", tuple(inputs), (output,))]
+
+
+@dataclass(frozen=True, slots=True)
+class Concat(Op):
+    """Branches stacked along the channel axis."""
+
+    kind: ClassVar[str] = "concat"
+    arity: ClassVar[int | None] = None
+
+    def out_shape(self, *inputs: Shape) -> Shape:
+        """Channels added, positions equal."""
+        if len({s[1:] for s in inputs}) != 1:
+            raise ShapeError(f"concat got shapes {', '.join(map(str, inputs))}; all but the channels must be equal")
+        return (sum(s[0] for s in inputs), *inputs[0][1:])
+
+    def forward(self, inputs: Sequence[Array], weights: Weights) -> Array:
+        """One after another."""
+        return np.concatenate(inputs, axis=1)
+
+    def backward(self, grad: Array, inputs: Sequence[Array], output: Array, weights: Weights) -> Gradients:
+        """Each branch its channels."""
+        ends = np.cumsum([x.shape[1] for x in inputs])[:-1]
+        return tuple(np.split(grad, ends, axis=1)), {}
+
+    def error_bound(
+        self, inputs: Sequence[Array], errors: Sequence[Array], output: Array, weights: Weights, unit: float
+    ) -> Array:
+        """The branches' errors, stacked."""
+        return np.concatenate(errors, axis=1)
+
+    def to_onnx(
+        self, inputs: Sequence[str], output: str, weights: Mapping[str, str], shapes: Sequence[Shape]
+    ) -> list[OnnxNode]:
+        """Concat on axis 1."""
+        return [OnnxNode("Concat", tuple(inputs), (output,), {"axis": 1})]
+
+
+def _same(kind: str, inputs: Sequence[Shape]) -> Shape:
+    if len(set(inputs)) != 1:
+        raise ShapeError(f"{kind} got shapes {', '.join(map(str, inputs))}; make the branches equal")
+    return inputs[0]
+
+
+def _sum_to(grad: Array, shape: Shape) -> Array:
+    spread_axes = tuple(i for i, (g, s) in enumerate(zip(grad.shape, shape, strict=True)) if s == 1 and g != 1)
+    summed: Array = grad.sum(axis=spread_axes, keepdims=True)
+    return summed

@@ -1,0 +1,47 @@
+"""Sliding windows over NumPy arrays, one kernel tap at a time: shared by convolution and pooling.
+
+For the tap (m_h, m_w) of a window, the pixels that all outputs read there form one strided slice of the
+padded input. A convolution is the sum of a matrix product over its taps, a pooling is a fold over them, and
+their gradients write back to the same slices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from striate.geometry import Window
+from striate.ops.base import Array
+
+Index = tuple[Any, ...]
+
+
+def pad(x: Array, windows: Sequence[Window], fill: float = 0.0) -> Array:
+    """Pad (N, C, H, W) by each window's padding with `fill`, and on to the end of an overhanging last window."""
+    widths = [(0, 0), (0, 0)]
+    for w, n in zip(windows, x.shape[2:], strict=True):
+        end = w.first(w.out_size(n) - 1) + w.extent
+        widths.append((w.pad_lo, max(w.pad_hi, end - n)))
+    return np.pad(x, widths, constant_values=fill)
+
+
+def slices(windows: Sequence[Window], sizes: Sequence[int]) -> Iterator[tuple[Index, Index]]:
+    """For each tap: the index of its weights in (..., K...), and of the pixels that all outputs read there.
+
+    sizes: the spatial sizes of the unpadded input. Indices apply to an array made by `pad`.
+    """
+    outs = [w.out_size(n) for w, n in zip(windows, sizes, strict=True)]
+    for tap in np.ndindex(*(w.kernel for w in windows)):
+        spatial = (
+            slice(m * w.dilation, m * w.dilation + (out - 1) * w.stride + 1, w.stride)
+            for m, w, out in zip(tap, windows, outs, strict=True)
+        )
+        yield (..., *tap), (slice(None), slice(None), *spatial)
+
+
+def unpad(padded: Array, windows: Sequence[Window], sizes: Sequence[int]) -> Array:
+    """The part of a padded array that lies on the input: the inverse of `pad`."""
+    spatial = (slice(w.pad_lo, w.pad_lo + n) for w, n in zip(windows, sizes, strict=True))
+    return padded[(slice(None), slice(None), *spatial)]
