@@ -45,16 +45,19 @@ def global_state() -> dict[str, bytes]:
     return state
 
 
+def changed_since(before: dict[str, bytes]) -> list[str]:
+    after = global_state()
+    return [name for name, value in before.items() if after[name] != value]
+
+
 @pytest.fixture(autouse=True)
 def global_state_is_left_alone() -> Iterator[None]:
     """Fail a test that leaves a global generator or torch setting changed: a library has no right to them."""
     before = global_state()
     yield
-    after = global_state()
-    changed = [name for name, value in before.items() if after[name] != value]
-    if changed:
+    if names := changed_since(before):
         pytest.fail(
-            f"the test changed {', '.join(changed)}; use a local generator, or the fixture `seeded` "
+            f"the test changed {', '.join(names)}; use a local generator, or the fixture `seeded` "
             "for torch modules, whose constructors draw from torch's own"
         )
 
