@@ -11,6 +11,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 setup: $(STAMP) ## make .venv and install striate into it (again only when its requirements change)
+	@:
 
 $(STAMP): pyproject.toml constraints.txt dev/setup
 	@dev/setup "$(EXTRAS)"
