@@ -48,7 +48,8 @@ def _inside(x: Array, low: float, high: float) -> Array:
 
 def _silu_slope(x: Array) -> Array:
     s = _sigmoid(x)
-    return s * (1 + x * (1 - s))
+    slope: Array = s * (1 + x * (1 - s))
+    return slope
 
 
 CURVES: Mapping[str, Curve] = MappingProxyType(

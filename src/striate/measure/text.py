@@ -1,0 +1,50 @@
+"""Numbers and tables as plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def columns(heads: Sequence[str], rows: Sequence[Sequence[str]], flush_right_from: int) -> list[str]:
+    """Lines of a table, heads first, each column as wide as its widest cell.
+
+    flush_right_from: the first column of numbers, which are set flush right.
+    """
+    widths = [max(len(row[i]) for row in (heads, *rows)) for i in range(len(heads))]
+    return [_line(row, widths, flush_right_from) for row in (heads, *rows)]
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], flush_right_from: int) -> str:
+    placed = (
+        c.rjust(w) if i >= flush_right_from else c.ljust(w) for i, (c, w) in enumerate(zip(cells, widths, strict=True))
+    )
+    return "  ".join(placed).rstrip()
+
+
+def times(shape: Sequence[int]) -> str:
+    """`32x28x28`."""
+    return "x".join(map(str, shape))
+
+
+def pair(values: Sequence[int]) -> str:
+    """`3` where both axes agree, `3x5` where they differ."""
+    return str(values[0]) if len(set(values)) == 1 else times(values)
+
+
+def bytes_text(count: int) -> str:
+    """`1.2 MB`, in powers of 1000."""
+    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} bytes"
+
+
+def ranges(indices: Sequence[int]) -> str:
+    """`0, 3..5` for (0, 3, 4, 5)."""
+    runs: list[list[int]] = []
+    for i in indices:
+        if runs and i == runs[-1][1] + 1:
+            runs[-1][1] = i
+        else:
+            runs.append([i, i])
+    return ", ".join(str(a) if a == b else f"{a}..{b}" for a, b in runs)
