@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from striate.geometry.window import Adaptive, AxisMap, Pointwise, Whole, Window
+from striate.geometry.window import Adaptive, AxisMap, Pointwise, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +46,15 @@ class Field:
         return max(0, first), min(image - 1, first + self.size - 1)
 
 
-def step(field: Field | None, axis: AxisMap, in_size: int, image: int) -> Field | None:
-    """The affine field after `axis`, for an input of `in_size` units over an image of `image` px.
+def step(field: Field | None, axis: AxisMap, in_size: int) -> Field | None:
+    """The affine field after `axis`, for an input of `in_size` units.
 
-    A layer that reads the whole axis has one unit, whose place is fixed: its field is stated clipped by the
-    image, with the jump of the units it reads. None where no affine form exists (uneven adaptive cells,
-    transposed windows, branches of different jump): the exact index map still answers there.
+    None where no affine form exists: uneven adaptive cells, transposed windows, branches of different jump, and
+    layers that read the whole axis, whose field is where the map ends. The exact index map still answers there.
     """
-    if field is None:
-        return None
-    if isinstance(axis, Window):
-        return field.then(axis)
-    if isinstance(axis, Pointwise):
+    if field is None or isinstance(axis, Pointwise):
         return field
-    if isinstance(axis, Whole):
-        first, _ = field.clipped(0, image)
-        _, last = field.clipped(in_size - 1, image)
-        return Field(last - first + 1, field.jump, first)
     if isinstance(axis, Adaptive):
         window = axis.as_window(in_size)
         return None if window is None else field.then(window)
-    return None
+    return field.then(axis) if isinstance(axis, Window) else None

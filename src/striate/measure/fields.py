@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 
-from striate.geometry import Field, Sight, step
+from striate.geometry import AxisMap, Field, Sight, Whole, step
 from striate.graph import INPUT, Network, Node, infer_shapes
 from striate.ops import Shape
 
@@ -41,22 +40,27 @@ def views(network: Network, input_shape: Shape | None = None) -> dict[str, View]
     Cost: one integer OR for every index that a window reads, on each axis. Raises: ShapeError.
     """
     shapes = infer_shapes(network, input_shape)
-    image = shapes[INPUT][1:]
-    seen: dict[str, View] = {INPUT: tuple(AxisView(Field(), Sight.of_image(n)) for n in image)}
+    seen: dict[str, View] = {INPUT: tuple(AxisView(Field(), Sight.of_image(n)) for n in shapes[INPUT][1:])}
     for node in network:
         merged = tuple(reduce(AxisView.beside, axis) for axis in zip(*(seen[i] for i in node.inputs), strict=True))
-        seen[node.name] = _through(node, merged, shapes[node.inputs[0]], image)
+        seen[node.name] = _through(node, merged, shapes[node.inputs[0]])
     return seen
 
 
-def _through(node: Node, view: View, shape: Shape, image: Sequence[int]) -> View:
+def _through(node: Node, view: View, shape: Shape) -> View:
     maps = node.op.axis_maps(shape)
     if not maps:
         return view  # a layer on vectors: each of its units sees what the vector sees
-    return tuple(
-        AxisView(step(one.field, axis, len(one.sight), n), one.sight.through(axis))
-        for one, axis, n in zip(view, maps, image, strict=True)
-    )
+    return tuple(_along(one, axis) for one, axis in zip(view, maps, strict=True))
+
+
+def _along(view: AxisView, axis: AxisMap) -> AxisView:
+    sight = view.sight.through(axis)
+    field = step(view.field, axis, len(view.sight))
+    if isinstance(axis, Whole) and view.field is not None and (seen := sight.interval(0)):
+        # One unit that reads the whole map: its place is fixed, so its field is stated as the image has it.
+        field = Field(seen[1] - seen[0] + 1, view.field.jump, seen[0])
+    return AxisView(field, sight)
 
 
 def _spread(sight: Sight, size: int) -> Sight:
