@@ -1,0 +1,17 @@
+"""Images from folders, arrays and the built-in sample, decoded one way for training and serving. No torch."""
+
+from striate.data.arrays import as_nchw as as_nchw
+from striate.data.augmentation import Augmentation as Augmentation
+from striate.data.dataset import Dataset as Dataset
+from striate.data.dataset import Part as Part
+from striate.data.dataset import check as check
+from striate.data.decode import decode as decode
+from striate.data.decode import decode_all as decode_all
+from striate.data.preprocess import Preprocessing as Preprocessing
+from striate.data.preprocess import normalise as normalise
+from striate.data.random import epoch_order as epoch_order
+from striate.data.resize import fit_images as fit_images
+from striate.data.sample import write_sample_images as write_sample_images
+from striate.data.sources import from_arrays as from_arrays
+from striate.data.sources import load as load
+from striate.data.sources import load_part as load_part

@@ -1,0 +1,195 @@
+"""From whatever holds the images to a checked data set, with every automatic decision on record."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from striate.choice import Choice
+from striate.data import decide
+from striate.data.arrays import find_arrays, read_npz
+from striate.data.dataset import (
+    Dataset,
+    Part,
+    check,
+    check_classes,
+    check_every_class,
+    check_part,
+    fingerprint,
+)
+from striate.data.fashion import read_fashion_mnist
+from striate.data.folders import list_folder
+from striate.data.names import encode, natural_sorted
+from striate.data.preprocess import Preprocessing
+from striate.data.raw import WHOLE, Found, Raw, measure, read, take
+from striate.data.sample import read_sample
+from striate.data.split import stratified
+from striate.errors import DataError
+
+TEST_SHARE = 0.2  # of a folder without parts: enough for a headline with a narrow interval
+BUILT_IN = {"sample": read_sample, "fashion-mnist": read_fashion_mnist}
+
+
+def load(
+    source: str | Path,
+    *,
+    image_size: int | tuple[int, int] | None = None,
+    channels: int | None = None,
+    fit: str = "crop",
+    validation_share: float = 0.1,
+    seed: int = 0,
+) -> tuple[Dataset, tuple[Choice, ...]]:
+    """Read a data set: "sample", "fashion-mnist", a folder of class folders, or an .npz file.
+
+    ("./sample" is the folder of that name.) image_size is one side of a square or (height, width), in px.
+    Whatever is None, absent or not split is decided here, and each decision is returned with its reason.
+    mean and std come from the training part alone.
+    Raises: DataError, in one line that says what to do.
+    """
+    return _assemble(_find(source), image_size, channels, fit, validation_share, seed)
+
+
+def from_arrays(  # noqa: PLR0913 - the images, what names them, and the options of load
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    validation: tuple[ArrayLike, ArrayLike] | None = None,
+    test: tuple[ArrayLike, ArrayLike] | None = None,
+    classes: tuple[str, ...] | None = None,
+    layout: str | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    channels: int | None = None,
+    fit: str = "crop",
+    validation_share: float = 0.1,
+    seed: int = 0,
+) -> tuple[Dataset, tuple[Choice, ...]]:
+    """As ``load``, for arrays: X uint8 (N, H, W), (N, H, W, C) or (N, C, H, W); y integers or strings (N,).
+
+    layout ("NHW", "NHWC", "NCHW") is needed only where the shape allows two. classes gives the names that
+    integers stand for and the order of the classes.
+    """
+    given = {"train": (X, y), "validation": validation, "test": test}
+    pairs = {part: pair for part, pair in given.items() if pair is not None}
+    found = find_arrays("arrays", pairs, classes, layout)
+    return _assemble(found, image_size, channels, fit, validation_share, seed)
+
+
+def load_part(source: str | Path, classes: tuple[str, ...], preprocessing: Preprocessing) -> Part:
+    """Read what a trained network is to be evaluated on: a source's test part, or a folder without parts.
+
+    Classes are matched by name; a class of the network may be absent, an unknown one is an error.
+    Raises: DataError.
+    """
+    found = _find(source)
+    raw = found.parts.get("test") or found.parts.get(WHOLE)
+    if raw is None:
+        raise DataError(
+            f"{found.source}: has {', '.join(found.parts) or 'no part'} but no test part; name one"
+        )
+    part = read(raw, classes, preprocessing, found.source)
+    check_part(part, classes, preprocessing, "test")
+    return part
+
+
+def _find(source: str | Path) -> Found:
+    if isinstance(source, str) and source in BUILT_IN:
+        return BUILT_IN[source]()
+    path = Path(source)
+    if path.suffix == ".npz":
+        return read_npz(path)
+    if not path.exists():
+        raise DataError(
+            f"{path}: no such folder or file; give a folder, an .npz file, {' or '.join(BUILT_IN)}"
+        )
+    return list_folder(path)
+
+
+def _assemble(
+    found: Found,
+    image_size: int | tuple[int, int] | None,
+    channels: int | None,
+    fit: str,
+    validation_share: float,
+    seed: int,
+) -> tuple[Dataset, tuple[Choice, ...]]:
+    classes = _classes(found)
+    raws, split_choices = _split(found, classes, validation_share, seed)
+    size, shape_choices = _shape(raws, image_size, channels)
+    target = Preprocessing(*size, fit, mean=(0.0,) * size[0], std=(1.0,) * size[0])
+    parts = {name: read(raw, classes, target, f"{found.source}: {name}") for name, raw in raws.items()}
+    mean, std = decide.statistics(parts["train"].images)
+    dataset = Dataset(
+        classes=classes,
+        train=parts["train"],
+        validation=parts["validation"],
+        test=parts.get("test"),
+        preprocessing=replace(target, mean=mean, std=std),
+        source=found.source,
+        fingerprint=fingerprint(classes, parts),
+    )
+    check(dataset)
+    reason = f"of the {len(dataset.train):,} training images, full scale = 1"
+    statistics = (Choice("mean", mean, reason), Choice("std", std, reason))
+    return dataset, (*split_choices, *shape_choices, *statistics)
+
+
+def _classes(found: Found) -> tuple[str, ...]:
+    """The source's own order, else the natural order of the training part's names."""
+    train = found.parts.get(WHOLE) or found.parts.get("train")
+    if train is None:
+        raise DataError(
+            f"{found.source}: no training part; add train/ or, in an .npz file, x_train and y_train"
+        )
+    classes = found.classes or natural_sorted(train.class_names.tolist())
+    check_classes(classes)
+    return classes
+
+
+def _split(
+    found: Found, classes: tuple[str, ...], validation_share: float, seed: int
+) -> tuple[dict[str, Raw], tuple[Choice, ...]]:
+    """Parts train, validation and maybe test, with every class in each, before anything is decoded."""
+    parts, choices = dict(found.parts), []
+    if found.ignored:
+        choices.append(
+            Choice("ignored", found.ignored, "hidden, not an image by suffix, or beside the folders")
+        )
+    shares = {} if "validation" in parts else {"validation": validation_share}
+    if WHOLE in parts:
+        parts["train"] = parts.pop(WHOLE)
+        shares = {"test": TEST_SHARE} | shares
+    for name, share in shares.items():
+        train = parts["train"]
+        kept, held = stratified(encode(train.class_names, classes, found.source), classes, share, seed, name)
+        parts["train"], parts[name] = take(train, kept), take(train, held)
+        reason = f"{share:g} of each class, held out of {len(train):,} images with seed {seed}"
+        choices.append(Choice(name, f"{len(held):,} images", reason))
+    if "test" not in parts:
+        choices.append(Choice("test", "none", "the source has no test part"))
+    for name, raw in parts.items():
+        labels = encode(raw.class_names, classes, f"{found.source}: {name}")
+        check_every_class(labels, classes, name, found.source)
+    return parts, tuple(choices)
+
+
+def _shape(
+    raws: dict[str, Raw], image_size: int | tuple[int, int] | None, channels: int | None
+) -> tuple[tuple[int, int, int], tuple[Choice, ...]]:
+    """(C, H, W), and the choices for what was not given."""
+    size = (image_size, image_size) if isinstance(image_size, int) else image_size
+    if size is not None and len(size) != 2:
+        raise DataError(f"image_size is {image_size}; give one side or (height, width) in px")
+    if size is not None and channels is not None:
+        return (channels, *size), ()
+    choices = []
+    measured = [measure(raw) for raw in raws.values()]
+    if size is None:
+        size, reason = decide.image_size(np.concatenate([sizes for sizes, _ in measured]))
+        choices.append(Choice("image_size", size, reason))
+    if channels is None:
+        channels, reason = decide.channels(np.concatenate([is_gray for _, is_gray in measured]))
+        choices.append(Choice("channels", channels, reason))
+    return (channels, *size), tuple(choices)
