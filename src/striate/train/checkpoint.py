@@ -1,0 +1,75 @@
+"""Checkpoints: two generations, each checked by its hash, so that one damaged file loses no run.
+
+`000007.safetensors` holds the tensors; `000007.json`, written after it, holds the progress and the hash of
+the tensors. A generation exists once its JSON does. The hash also catches a crash between the two files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from striate.errors import RunError
+from striate.train.files import write_atomic, write_json
+from striate.train.progress import Progress
+from striate.train.weights import from_bytes, to_bytes
+
+GENERATIONS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What a run continues from. Tensors are named weights/..., momentum/... and best/..."""
+
+    serial: int
+    progress: Progress
+    tensors: Mapping[str, Tensor]
+
+
+def save(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write one generation and delete all but the newest two."""
+    data = to_bytes(checkpoint.tensors)
+    name = f"{checkpoint.serial:06d}"
+    write_atomic(folder / f"{name}.safetensors", data)
+    digest = hashlib.sha256(data).hexdigest()
+    write_json(folder / f"{name}.json", {"sha256": digest, "progress": checkpoint.progress.to_dict()})
+    kept = {f"{checkpoint.serial - back:06d}" for back in range(GENERATIONS)}
+    for path in folder.iterdir():
+        if path.name.split(".")[0] not in kept:
+            path.unlink()
+
+
+def load_newest(folder: Path) -> tuple[Checkpoint, tuple[str, ...]]:
+    """Return the newest intact checkpoint, and one line for each damaged one that was passed over.
+
+    The next `save` should carry the serial after the returned one: it then replaces the damaged files.
+    Raises: RunError if none is intact.
+    """
+    faults: list[str] = []
+    for path in sorted(folder.glob("*.json"), reverse=True):
+        try:
+            return _load(path), tuple(faults)
+        except RunError as fault:
+            faults.append(str(fault))
+    reasons = "; ".join(faults) or "none was written"
+    raise RunError(f"{folder}: no intact checkpoint ({reasons}); train again into another --out")
+
+
+def _load(path: Path) -> Checkpoint:
+    tensors_path = path.with_suffix(".safetensors")
+    try:
+        note = json.loads(path.read_bytes())
+        digest, progress = note["sha256"], Progress(**note["progress"])
+        data = tensors_path.read_bytes()
+    except OSError as fault:
+        raise RunError(f"{fault.filename}: cannot be read ({fault.strerror})") from None
+    except (ValueError, KeyError, TypeError):
+        raise RunError(f"{path}: is damaged") from None
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise RunError(f"{tensors_path}: is damaged, its hash is not the one recorded")
+    return Checkpoint(int(path.stem), progress, from_bytes(data, str(tensors_path)))

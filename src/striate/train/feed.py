@@ -1,0 +1,102 @@
+"""Images in memory to batches on the network's input: no loader, no workers, no state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from striate.data.augment import augment
+from striate.data.augmentation import Augmentation
+from striate.data.dataset import Part
+from striate.data.preprocess import Preprocessing
+from striate.data.random import epoch_order
+
+
+def steps_per_epoch(images: int, batch_images: int) -> int:
+    """Number of batches in which an epoch shows each image exactly once; none is dropped.
+
+    Batches of nearly equal size: with n images and at most b a batch, ceil(n / b) batches of n // k or
+    n // k + 1. A short last batch, and with it BatchNorm over one image, cannot occur. (At b = 2 and odd n
+    one batch holds 3.)
+    """
+    return max(1, min(-(-images // batch_images), images // 2))
+
+
+def batch_bounds(step: int, steps: int, images: int) -> slice:
+    """Where batch `step` lies in the epoch's order."""
+    return slice(step * images // steps, (step + 1) * images // steps)
+
+
+@dataclass(frozen=True, slots=True)
+class Pixels:
+    """A part as tensors: images (N, C, H, W) uint8 and labels (N,) int64, sharing the arrays' memory."""
+
+    images: Tensor
+    labels: Tensor
+
+    @classmethod
+    def of(cls, part: Part) -> Pixels:
+        """The part's arrays as tensors."""
+        return cls(_shared(part.images), _shared(part.labels))
+
+
+@dataclass(frozen=True, slots=True)
+class Normaliser:
+    """Pixels to the network's input, with the two roundings of `data.preprocess.normalise`."""
+
+    scale: Tensor  # (C, 1, 1)
+    shift: Tensor  # (C, 1, 1)
+    memory_format: torch.memory_format
+
+    @classmethod
+    def of(cls, preprocessing: Preprocessing, channels_last: bool) -> Normaliser:
+        """The preprocessing's scale and shift, and the memory order of the result."""
+        return cls(
+            torch.from_numpy(preprocessing.scale)[:, None, None],
+            torch.from_numpy(preprocessing.shift)[:, None, None],
+            torch.channels_last if channels_last else torch.contiguous_format,
+        )
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """images (N, C, H, W) uint8 to float32 of the same shape."""
+        pixels = images.to(torch.float32, memory_format=self.memory_format)
+        return pixels.mul_(self.scale).add_(self.shift)
+
+
+@dataclass(slots=True)
+class Feed:
+    """The training part as a function (epoch, step) -> batch."""
+
+    pixels: Pixels
+    normaliser: Normaliser
+    augmentation: Augmentation
+    seed: int
+    steps: int  # an epoch
+    _order_epoch: int = -1  # the order of one epoch is kept, for it costs a sort
+    _order: Tensor | None = None
+
+    def batch(self, epoch: int, step: int) -> tuple[Tensor, Tensor]:
+        """Return images (B, C, H, W) float32 and labels (B,).
+
+        The order depends on (seed, epoch) and each image's augmentation on (seed, epoch, image) alone, so a
+        batch is the same whoever asks for it and whenever.
+        """
+        order = self._epoch_order(epoch)
+        rows = order[batch_bounds(step, self.steps, len(order))]
+        images = augment(self.pixels.images[rows], rows, epoch, self.seed, self.augmentation)
+        return self.normaliser(images), self.pixels.labels[rows]
+
+    def _epoch_order(self, epoch: int) -> Tensor:
+        if self._order is None or self._order_epoch != epoch:
+            self._order = torch.from_numpy(epoch_order(self.seed, epoch, len(self.pixels.labels)))
+            self._order_epoch = epoch
+        return self._order
+
+
+def _shared(array: NDArray[np.uint8] | NDArray[np.int64]) -> Tensor:
+    """A tensor over an array's memory; a copy where the array is read-only, for torch has no such tensors."""
+    return torch.from_numpy(array if array.flags.writeable else array.copy())

@@ -1,0 +1,168 @@
+"""The recipe: every number that decides a training run, in one frozen value that files and commands share."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from striate.errors import RecipeError
+
+Auto = Literal["auto"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """The range of one number, both ends included; it checks, and it words the error."""
+
+    low: float
+    high: float
+
+    def __call__(self, value: T) -> T:
+        """Return the value. Raises: ValueError if it is a number out of range."""
+        if isinstance(value, int | float) and not self.low <= value <= self.high:
+            raise ValueError(str(self))
+        return value
+
+    def __str__(self) -> str:
+        return f"{self.low:,} to {self.high:,}"
+
+
+def between(low: float, high: float) -> AfterValidator:
+    """A pydantic check that a number lies in low..high."""
+    return AfterValidator(Between(low, high))
+
+
+class Recipe(BaseModel):
+    """All that decides a run. "auto" is replaced by `resolve.resolve`; a value given here always wins.
+
+    Raises: RecipeError for an unknown key or a value out of range.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    net: str = Field("", description="the network: notation, family name or package.module:callable")
+    data: str = Field("", description="the data: a folder, a file or the name of a built-in set")
+    input: str = Field("auto", description="image shape CxHxW the network sees, such as 3x64x96")
+    fit: Literal["crop", "pad", "stretch"] = Field("crop", description="how another aspect ratio is fitted")
+    validation_share: Annotated[float, between(0.01, 0.5)] = Field(
+        0.1, description="share of the training images set aside to choose the best epoch"
+    )
+    seed: Annotated[int, between(0, 2**32 - 1)] = Field(0, description="decides order, augmentation, weights")
+    epochs: Annotated[int | Auto, between(1, 100_000)] = Field(
+        "auto", description="passes over the training part"
+    )
+    batch_images: Annotated[int | Auto, between(2, 65_536)] = Field("auto", description="most images a step")
+    peak_lr: Annotated[float | Auto, between(1e-8, 100)] = Field(
+        "auto", description="learning rate after warm-up"
+    )
+    momentum: Annotated[float, between(0, 0.9999)] = Field(
+        0.9, description="Nesterov momentum; 0 is plain SGD"
+    )
+    weight_decay: Annotated[float, between(0, 1)] = Field(
+        5e-4, description="L2 pull on weights; never on biases and normalisation"
+    )
+    label_smoothing: Annotated[float, between(0, 0.9)] = Field(
+        0.1, description="share of the target spread evenly over the classes"
+    )
+    warmup_share: Annotated[float, between(0, 0.9)] = Field(
+        0.2, description="share of the steps in which the rate rises"
+    )
+    decay: Literal["linear", "cosine"] = Field("linear", description="how the rate falls after its peak")
+    flip: bool | Auto = Field("auto", description="mirror half of the images left to right")
+    shift_px: Annotated[int | Auto, between(0, 1024)] = Field(
+        "auto", description="largest random shift along each axis"
+    )
+    cutout_px: Annotated[int, between(0, 1024)] = Field(
+        0, description="side of a random blank square; 0 is none"
+    )
+    bn_momentum: Annotated[float | Literal["network"], between(0, 1)] = Field(
+        "network", description="share of the new batch in BatchNorm's running statistics"
+    )
+    bn_eps: Annotated[float | Literal["network"], between(1e-12, 1)] = Field(
+        "network", description="added to BatchNorm's variance"
+    )
+    channels_last: bool = Field(True, description="memory order N, H, W, C for the convolutions")
+    threads: Annotated[int | Auto, between(1, 1024)] = Field("auto", description="CPU threads torch may use")
+    checkpoint_seconds: Annotated[float, between(0, 86_400)] = Field(
+        30.0, description="time between checkpoints within an epoch; 0 is after every step"
+    )
+
+    def __init__(self, **values: object) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as fault:
+            raise RecipeError(_one_line(fault)) from None
+
+    def to_json(self) -> str:
+        """Return the recipe as indented JSON; `load_recipe` reads it back to an equal value."""
+        return self.model_dump_json(indent=2) + "\n"
+
+    def unresolved(self) -> tuple[str, ...]:
+        """Names of the fields that still say "auto"."""
+        return tuple(name for name in type(self).model_fields if getattr(self, name) == "auto")
+
+    def changed(self, **values: object) -> Recipe:
+        """Return a copy with some values replaced, checked as a new recipe is."""
+        return Recipe(**{**self.model_dump(), **values})
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe from a .json or .toml file.
+
+    Raises: RecipeError if the file is absent, is neither format, or holds an unknown key or a bad value.
+    """
+    readers: dict[str, Callable[[str], Any]] = {".json": json.loads, ".toml": tomllib.loads}
+    read = readers.get(path.suffix.lower())
+    if read is None:
+        raise RecipeError(f"{path}: a recipe is a .json or a .toml file, got {path.suffix or 'no suffix'!r}")
+    try:
+        values = read(path.read_text(encoding="utf-8"))
+    except OSError as fault:
+        raise RecipeError(f"{path}: cannot be read ({fault.strerror}); give the path of a recipe") from None
+    except ValueError as fault:
+        raise RecipeError(f"{path}: is not {path.suffix[1:].upper()} ({fault}); mend the file") from None
+    if not isinstance(values, dict):
+        raise RecipeError(f"{path}: holds a {type(values).__name__}; a recipe is a table of names and values")
+    try:
+        return Recipe(**values)
+    except RecipeError as fault:
+        raise RecipeError(f"{path}: {fault}") from None
+
+
+def _one_line(fault: ValidationError) -> str:
+    """The first fault of a recipe in our words: field, value, what is allowed."""
+    first = fault.errors()[0]
+    name, got = str(first["loc"][0]), first["input"]
+    if first["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(name, Recipe.model_fields, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"use one of {', '.join(Recipe.model_fields)}"
+        return f"recipe: unknown key {name!r}; {hint}"
+    return f"recipe: {name} = {got!r}; allowed: {_allowed(name)}"
+
+
+def _allowed(name: str) -> str:
+    """What a field may hold, read from its own annotation so that no range is written twice."""
+    field = Recipe.model_fields[name]
+    ranges = [m.func for m in field.metadata if isinstance(m, AfterValidator) and isinstance(m.func, Between)]
+    suffix = f", {ranges[0]}" if ranges else ""
+    return " or ".join(
+        kind + suffix if kind.endswith("number") else kind for kind in _kinds(field.annotation)
+    )
+
+
+def _kinds(annotation: object) -> list[str]:
+    """The kinds of value an annotation accepts, in words."""
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+    if isinstance(annotation, str):  # a value of a Literal
+        return [repr(annotation)]
+    if annotation in words:
+        return [words[annotation]]
+    return [kind for part in get_args(annotation) for kind in _kinds(part)]

@@ -1,0 +1,101 @@
+"""Automatic choices: each "auto" of a recipe becomes a value with a reason, and can be overridden."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from striate.choice import Choice
+from striate.errors import RecipeError
+from striate.train.recipe import Recipe
+
+IMAGES_SHOWN = 100_000  # of a whole run; on the 5,000-image sample more epochs gain little (docs/log.md)
+EPOCHS_LEAST, EPOCHS_MOST = 10, 100
+BATCH_MOST = 128  # a CPU is busy from here on, and more steps an epoch need fewer epochs
+STEPS_AN_EPOCH = 20  # a small set takes smaller batches rather than fewer updates than this
+LR_AT_128 = 0.1  # for SGD with momentum 0.9 and batches of 128; He et al. 2016, arXiv:1512.03385, sec. 4.2
+SHIFT_SHARE = 14  # a fourteenth of the shorter side: 2 px of 28, 16 px of 224
+FLIP_SAFE = ("sample", "fashion-mnist")  # clothes: a mirrored shoe is a shoe of the same class
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a choice may depend on: the recipe so far, the training part's size and shape, the machine."""
+
+    recipe: Recipe
+    images: int
+    channels: int
+    size: tuple[int, int]
+    cores: int
+
+
+def resolve(
+    recipe: Recipe, *, images: int, channels: int, size: tuple[int, int], classes: int, cores: int
+) -> tuple[Recipe, tuple[Choice, ...]]:
+    """Replace each "auto" of the recipe and say why.
+
+    images: of the training part; size: (height, width); cores: CPU cores this process may use.
+    Returns the recipe without any "auto", and one Choice for each value that was not given.
+    Raises: RecipeError if the data cannot be trained on with this recipe.
+    """
+    if images < 2:
+        raise RecipeError(f"data: {images} image(s) to train on; BatchNorm needs at least 2, add images")
+    if classes < 2:
+        raise RecipeError(f"data: {classes} class(es); a classifier needs at least 2, add a class")
+    choices: list[Choice] = []
+    for name in recipe.unresolved():  # in the recipe's order: the rate sees the batch chosen before it
+        value, reason = CHOOSERS[name](Facts(recipe, images, channels, size, cores))
+        recipe = recipe.changed(**{name: value})
+        choices.append(Choice(name, value, reason))
+    return recipe, tuple(choices)
+
+
+Chooser = Callable[[Facts], tuple[str | int | float | bool, str]]
+
+
+def _input(facts: Facts) -> tuple[str, str]:
+    return f"{facts.channels}x{facts.size[0]}x{facts.size[1]}", "the shape the data has"
+
+
+def _epochs(facts: Facts) -> tuple[int, str]:
+    epochs = min(max(-(-IMAGES_SHOWN // facts.images), EPOCHS_LEAST), EPOCHS_MOST)
+    return epochs, f"about {IMAGES_SHOWN:,} images shown, but {EPOCHS_LEAST} to {EPOCHS_MOST} epochs"
+
+
+def _batch_images(facts: Facts) -> tuple[int, str]:
+    batch = BATCH_MOST
+    while batch > 8 and facts.images < batch * STEPS_AN_EPOCH:
+        batch //= 2
+    if batch == BATCH_MOST:
+        return batch, "keeps a CPU busy; larger batches only mean fewer updates"
+    return batch, f"at least {STEPS_AN_EPOCH} updates an epoch from {facts.images:,} images, but 8 a batch"
+
+
+def _peak_lr(facts: Facts) -> tuple[float, str]:
+    batch = int(facts.recipe.batch_images)  # chosen before: it stands first in the recipe
+    return LR_AT_128 * batch / BATCH_MOST, f"{LR_AT_128} a batch of {BATCH_MOST}, in proportion to the batch"
+
+
+def _flip(facts: Facts) -> tuple[bool, str]:
+    if facts.recipe.data in FLIP_SAFE:
+        return True, "clothes keep their class in a mirror"
+    return False, "a mirror may change the class (digits, letters, signs); turn it on where it does not"
+
+
+def _shift_px(facts: Facts) -> tuple[int, str]:
+    return max(1, min(facts.size) // SHIFT_SHARE), f"1/{SHIFT_SHARE} of the shorter side, at least 1"
+
+
+def _threads(facts: Facts) -> tuple[int, str]:
+    return facts.cores, "one for each CPU core this process may use"
+
+
+CHOOSERS: dict[str, Chooser] = {
+    "input": _input,
+    "epochs": _epochs,
+    "batch_images": _batch_images,
+    "peak_lr": _peak_lr,
+    "flip": _flip,
+    "shift_px": _shift_px,
+    "threads": _threads,
+}

@@ -1,0 +1,41 @@
+"""What a finished run has to say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from striate.train.evaluate import Evaluation
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """Scores of the best weights. The best epoch was chosen on validation; test was looked at once."""
+
+    validation: Evaluation
+    test: Evaluation | None
+    best_epoch: int  # from 1
+    epochs: int
+    train_seconds: float  # steps and checkpoints; without validation and test
+    images_per_s: float  # shown in training, per train second
+    history: tuple[dict[str, Any], ...]
+
+    @property
+    def headline(self) -> Evaluation:
+        """Test where there is one, else validation (which has chosen the epoch, and so flatters a little)."""
+        return self.test or self.validation
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of result.json."""
+        return {
+            "accuracy": self.headline.accuracy,
+            "interval_95": list(self.headline.interval_95),
+            "measured_on": "test" if self.test else "validation",
+            "validation_accuracy": self.validation.accuracy,
+            "best_epoch": self.best_epoch,
+            "epochs": self.epochs,
+            "train_seconds": round(self.train_seconds, 3),
+            "images_per_s": round(self.images_per_s, 1),
+            "test": self.test.to_json() if self.test else None,
+            "validation": self.validation.to_json(),
+        }
