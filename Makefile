@@ -35,4 +35,4 @@ bench: setup ## every benchmark in turn
 
 clean: ## remove caches and build products (.venv, runs and results stay)
 	@rm -rf build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	@find src tests bench dev examples -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find . -name '.venv*' -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
