@@ -23,7 +23,7 @@ from striate.train.progress import Progress
 from striate.train.recipe import Recipe
 from striate.train.result import Result
 from striate.train.state import Run
-from striate.train.step import Stepper, flags_kept, prepare, quiet_machine, seeded, sgd, train_mode
+from striate.train.step import Stepper, flags_kept, not_finite, prepare, quiet_machine, seeded, sgd, train_mode
 from striate.train.weights import plain, read, restore, snapshot
 
 ModuleBuilder = Callable[[Recipe, tuple[str, ...]], nn.Module]  # recipe, class names -> network
@@ -243,10 +243,9 @@ class Session:
         if self.run is None:
             return
         start = time.perf_counter()
-        bad = [name for name, p in self.module.named_parameters() if not bool(torch.isfinite(p).all())]
-        if bad:
+        if name := not_finite(self.module, self.momentum()):
             raise RunError(
-                f"training diverged: {bad[0]} is no longer finite in epoch {self.progress.epoch + 1}; "
+                f"training diverged: {name} is no longer finite in epoch {self.progress.epoch + 1}; "
                 f"lower peak_lr (now {self.recipe.peak_lr}) and train into another --out"
             )
         self.serial += 1
@@ -279,9 +278,7 @@ class Session:
         return {n: state[p]["momentum_buffer"] for n, p in self.module.named_parameters() if p in state}
 
 
-def _session(
-    module: nn.Module, dataset: Dataset, recipe: Recipe, run: Run | None, observer: Observer
-) -> Session:
+def _session(module: nn.Module, dataset: Dataset, recipe: Recipe, run: Run | None, observer: Observer) -> Session:
     """Check that network, data and recipe fit together, and bind them."""
     if recipe.unresolved():
         raise RecipeError(f"recipe: {recipe.unresolved()[0]} is still 'auto'; call resolve first")

@@ -56,16 +56,10 @@ class Recipe(BaseModel):
         0.1, description="share of the training images set aside to choose the best epoch"
     )
     seed: Annotated[int, between(0, 2**32 - 1)] = Field(0, description="decides order, augmentation, weights")
-    epochs: Annotated[int | Auto, between(1, 100_000)] = Field(
-        "auto", description="passes over the training part"
-    )
+    epochs: Annotated[int | Auto, between(1, 100_000)] = Field("auto", description="passes over the training part")
     batch_images: Annotated[int | Auto, between(2, 65_536)] = Field("auto", description="most images a step")
-    peak_lr: Annotated[float | Auto, between(1e-8, 100)] = Field(
-        "auto", description="learning rate after warm-up"
-    )
-    momentum: Annotated[float, between(0, 0.9999)] = Field(
-        0.9, description="Nesterov momentum; 0 is plain SGD"
-    )
+    peak_lr: Annotated[float | Auto, between(1e-8, 100)] = Field("auto", description="learning rate after warm-up")
+    momentum: Annotated[float, between(0, 0.9999)] = Field(0.9, description="Nesterov momentum; 0 is plain SGD")
     weight_decay: Annotated[float, between(0, 1)] = Field(
         5e-4, description="L2 pull on weights; never on biases and normalisation"
     )
@@ -80,9 +74,7 @@ class Recipe(BaseModel):
     shift_px: Annotated[int | Auto, between(0, 1024)] = Field(
         "auto", description="largest random shift along each axis"
     )
-    cutout_px: Annotated[int, between(0, 1024)] = Field(
-        0, description="side of a random blank square; 0 is none"
-    )
+    cutout_px: Annotated[int, between(0, 1024)] = Field(0, description="side of a random blank square; 0 is none")
     bn_momentum: Annotated[float | Literal["network"], between(0, 1)] = Field(
         "network", description="share of the new batch in BatchNorm's running statistics"
     )
@@ -153,9 +145,7 @@ def _allowed(name: str) -> str:
     field = Recipe.model_fields[name]
     ranges = [m.func for m in field.metadata if isinstance(m, AfterValidator) and isinstance(m.func, Between)]
     suffix = f", {ranges[0]}" if ranges else ""
-    return " or ".join(
-        kind + suffix if kind.endswith("number") else kind for kind in _kinds(field.annotation)
-    )
+    return " or ".join(kind + suffix if kind.endswith("number") else kind for kind in _kinds(field.annotation))
 
 
 def _kinds(annotation: object) -> list[str]:

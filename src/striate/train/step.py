@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -95,6 +95,21 @@ def sgd(module: nn.Module, recipe: Recipe) -> torch.optim.SGD:
         for parameter in trained:
             optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return optimizer
+
+
+def not_finite(module: nn.Module, momentum: Mapping[str, Tensor]) -> str | None:
+    """The name of a tensor that training has driven out of the finite numbers, if there is one.
+
+    Looked at are parameters, momentum and BatchNorm's statistics; a network's own buffers may hold infinity.
+    """
+    statistics = {
+        f"{place}.{name}": buffer
+        for place, part in module.named_modules()
+        if isinstance(part, BatchNorm)
+        for name, buffer in part.named_buffers()
+    }
+    tensors = dict(module.named_parameters()) | statistics | {f"momentum of {n}": b for n, b in momentum.items()}
+    return next((name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())), None)
 
 
 @dataclass(frozen=True, slots=True)

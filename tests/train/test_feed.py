@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import torch
+from hypothesis import example, given
+
+from striate.data.augmentation import Augmentation
+from striate.data.preprocess import normalise
+from striate.train.feed import Feed, Normaliser, Pixels, batch_bounds, steps_per_epoch
+
+
+@given(st.integers(2, 5000), st.integers(2, 300))
+@example(3, 2)
+@example(129, 128)
+def test_an_epoch_shows_each_image_once_and_never_one_alone(images, batch_images):
+    steps = steps_per_epoch(images, batch_images)
+    sizes = [len(range(images)[batch_bounds(step, steps, images)]) for step in range(steps)]
+    shown = [i for step in range(steps) for i in range(images)[batch_bounds(step, steps, images)]]
+    assert shown == list(range(images))
+    assert min(sizes) >= 2
+    assert max(sizes) - min(sizes) <= 1
+    assert max(sizes) <= max(batch_images, 3)
+
+
+def feed_of(dataset, **augmentation):
+    pixels = Pixels.of(dataset.train)
+    normaliser = Normaliser.of(dataset.preprocessing, channels_last=True)
+    return Feed(pixels, normaliser, Augmentation(**augmentation), 5, steps_per_epoch(len(dataset.train), 8))
+
+
+def test_a_batch_does_not_depend_on_what_was_asked_before(dataset):
+    spec = {"flip": True, "shift_px": 2, "cutout_px": 3}
+    used = feed_of(dataset, **spec)
+    for epoch, step in [(0, 0), (1, 3), (0, 5)]:
+        used.batch(epoch, step)
+    images, labels = used.batch(1, 2)
+    fresh_images, fresh_labels = feed_of(dataset, **spec).batch(1, 2)
+    assert torch.equal(images, fresh_images)
+    assert torch.equal(labels, fresh_labels)
+
+
+def test_without_augmentation_an_epoch_is_the_part_in_another_order(dataset):
+    feed = feed_of(dataset)
+    batches = [feed.batch(3, step) for step in range(feed.steps)]
+    images = torch.cat([images for images, _ in batches]).numpy()
+    expected = normalise(dataset.train.images, dataset.preprocessing)
+    order = [int(np.flatnonzero((expected == image).all(axis=(1, 2, 3)))[0]) for image in images]
+    assert sorted(order) == list(range(61))
+    assert order != sorted(order)
+    assert torch.cat([labels for _, labels in batches]).tolist() == dataset.train.labels[order].tolist()
+
+
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_normalising_has_the_bits_of_the_reference(dataset, channels_last):
+    normaliser = Normaliser.of(dataset.preprocessing, channels_last)
+    got = normaliser(torch.from_numpy(dataset.test.images.copy()))
+    np.testing.assert_array_equal(got.numpy(), normalise(dataset.test.images, dataset.preprocessing))
+    assert got.is_contiguous(memory_format=torch.channels_last) is channels_last
+
+
+def test_read_only_arrays_are_taken(dataset):
+    part = dataset.train
+    images = part.images.copy()
+    images.flags.writeable = False
+    pixels = Pixels.of(type(part)(images, part.labels, part.names))
+    assert torch.equal(pixels.images, torch.from_numpy(part.images.copy()))

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import pytest
+
+from striate.train import files
+
+
+class Died(BaseException):
+    """Nothing in the code under test may catch this: a killed process runs no handler."""
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_write_that_dies_leaves_the_old_file(tmp_path, monkeypatch, step):
+    path = tmp_path / "a.json"
+    files.write_atomic(path, b"old")
+
+    def die(*_):
+        raise Died
+
+    monkeypatch.setattr(*{"fsync": (files.os, "fsync"), "replace": (files.Path, "replace")}[step], die)
+    with pytest.raises(Died):
+        files.write_atomic(path, b"new")
+    assert path.read_bytes() == b"old"
+
+
+def test_rows_are_written_as_a_whole(tmp_path):
+    files.write_json_lines(tmp_path / "m.jsonl", [{"a": 1}, {"a": 0.1}])
+    assert (tmp_path / "m.jsonl").read_text() == '{"a": 1}\n{"a": 0.1}\n'
+    assert [path.name for path in tmp_path.iterdir()] == ["m.jsonl"]
+
+
+def test_a_number_json_does_not_have_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        files.write_json(tmp_path / "x.json", {"loss": float("nan")})
+    assert list(tmp_path.iterdir()) == []
