@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from striate.errors import RunError
 from striate.train import files
 
 
@@ -21,6 +22,18 @@ def test_a_write_that_dies_leaves_the_old_file(tmp_path, monkeypatch, step):
     with pytest.raises(Died):
         files.write_atomic(path, b"new")
     assert path.read_bytes() == b"old"
+
+
+def test_a_disk_that_refuses_is_told(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    files.write_atomic(tmp_path / "a.json", b"old")
+    monkeypatch.setattr(files.os, "fsync", full)
+    message = r"a\.json: cannot be written \(No space left on device\); mend that, then `striate resume` the run$"
+    with pytest.raises(RunError, match=message):
+        files.write_atomic(tmp_path / "a.json", b"new")
+    assert (tmp_path / "a.json").read_bytes() == b"old"
 
 
 def test_rows_are_written_as_a_whole(tmp_path):

@@ -235,6 +235,34 @@ def test_a_diverging_run_says_where_and_keeps_its_last_good_checkpoint(dataset, 
     assert all(bool(tensor.isfinite().all()) for tensor in checkpoint.tensors.values())
 
 
+def test_altered_or_missing_weights_are_not_loaded(dataset, recipe, builder, tmp_path):
+    run = Run(tmp_path / "run")
+    train(build(builder, recipe, dataset.classes), dataset, recipe, run)
+    content = bytearray(run.weights_path.read_bytes())
+    content[-1] ^= 1
+    run.weights_path.write_bytes(content)
+    with pytest.raises(
+        RunError, match=r"weights\.safetensors: was altered since the run ended; restore it or train again$"
+    ):
+        trained(run.path, builder)
+    run.weights_path.unlink()
+    with pytest.raises(RunError, match=r"weights\.safetensors: cannot be read \(No such file or directory\)$"):
+        trained(run.path, builder)
+
+
+def test_rows_beyond_the_checkpoint_are_taken_back(dataset, recipe, builder, tmp_path):
+    run = stopped_run(dataset, recipe, builder, tmp_path / "run")
+    (run.path / "metrics.jsonl").write_text('{"epoch": 1}\n')
+
+    class Look(Observer):
+        def on_start(self, plan):
+            assert (run.path / "metrics.jsonl").read_text() == ""
+
+    resume(run.path, builder, lambda _: dataset, Look())
+    rows = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+
+
 def test_what_does_not_fit_together_is_refused_before_anything_is_written(dataset, recipe, builder, tmp_path):
     run = Run(tmp_path / "run")
     with pytest.raises(RecipeError, match=r"^recipe: input is still 'auto'; call resolve first$"):

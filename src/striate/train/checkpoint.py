@@ -15,7 +15,7 @@ from pathlib import Path
 from torch import Tensor
 
 from striate.errors import RunError
-from striate.train.files import write_atomic, write_json
+from striate.train.files import read, write_atomic, write_json
 from striate.train.progress import Progress
 from striate.train.weights import from_bytes, to_bytes
 
@@ -63,13 +63,11 @@ def load_newest(folder: Path) -> tuple[Checkpoint, tuple[str, ...]]:
 def _load(path: Path) -> Checkpoint:
     tensors_path = path.with_suffix(".safetensors")
     try:
-        note = json.loads(path.read_bytes())
+        note = json.loads(read(path))
         digest, progress = note["sha256"], Progress(**note["progress"])
-        data = tensors_path.read_bytes()
-    except OSError as fault:
-        raise RunError(f"{fault.filename}: cannot be read ({fault.strerror})") from None
     except (ValueError, KeyError, TypeError):
         raise RunError(f"{path}: is damaged") from None
+    data = read(tensors_path)
     if hashlib.sha256(data).hexdigest() != digest:
         raise RunError(f"{tensors_path}: is damaged, its hash is not the one recorded")
     return Checkpoint(int(path.stem), progress, from_bytes(data, str(tensors_path)))

@@ -8,18 +8,36 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from striate.errors import RunError
+
 UNFINISHED = ".unfinished"  # suffix of a file being written; one that is left over may be deleted
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Replace a file as a whole: write beside it, flush to disk, rename, flush the folder's entry."""
+    """Replace a file as a whole: write beside it, flush to disk, rename, flush the folder's entry.
+
+    Raises: RunError if the disk refuses (full, read-only, gone); the old file is then still there.
+    """
     beside = path.with_name(path.name + UNFINISHED)
-    with beside.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-    sync_folder(path.parent)
+    try:
+        with beside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+        sync_folder(path.parent)
+    except OSError as fault:
+        raise RunError(
+            f"{path}: cannot be written ({fault.strerror}); mend that, then `striate resume` the run"
+        ) from None
+
+
+def read(path: Path) -> bytes:
+    """A file's content. Raises: RunError if it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as fault:
+        raise RunError(f"{path}: cannot be read ({fault.strerror})") from None
 
 
 def sync_folder(folder: Path) -> None:

@@ -24,7 +24,7 @@ from striate.train.recipe import Recipe
 from striate.train.result import Result
 from striate.train.state import Run
 from striate.train.step import Stepper, flags_kept, not_finite, prepare, quiet_machine, seeded, sgd, train_mode
-from striate.train.weights import plain, read, restore, snapshot
+from striate.train.weights import plain, restore, snapshot
 
 ModuleBuilder = Callable[[Recipe, tuple[str, ...]], nn.Module]  # recipe, class names -> network
 DatasetLoader = Callable[[Recipe], Dataset]
@@ -81,6 +81,7 @@ def resume(
         if began_with != torch.__version__:
             watcher.on_note(f"torch is {torch.__version__}, was {began_with}: the last bits may differ")
         session.restore(checkpoint)
+        run.write_rows(session.progress)  # rows of an epoch whose checkpoint was never written go
         return session.go()
 
 
@@ -96,11 +97,9 @@ def trained(run_folder: Path, module_builder: ModuleBuilder) -> nn.Module:
     Raises: RunError if the run is absent, unfinished or damaged, or the builder makes another network.
     """
     run = Run(run_folder)
-    recipe = run.recipe()
-    if not run.finished:
-        raise RunError(f"{run.path}: is unfinished; finish it with `striate resume {run.path}`")
+    tensors, recipe = run.weights(), run.recipe()
     module = prepare(build(module_builder, recipe, run.classes()), recipe)
-    restore(module, read(run.weights_path), str(run.weights_path))
+    restore(module, tensors, str(run.weights_path))
     return module.eval()
 
 
@@ -284,7 +283,8 @@ def _session(module: nn.Module, dataset: Dataset, recipe: Recipe, run: Run | Non
         raise RecipeError(f"recipe: {recipe.unresolved()[0]} is still 'auto'; call resolve first")
     datasets.check(dataset)
     prepare(module, recipe)
-    _check_output(module, dataset)
+    with quiet_machine(int(recipe.threads)):
+        _check_output(module, dataset)
     steps = steps_per_epoch(len(dataset.train), int(recipe.batch_images))
     feed = Feed(
         Pixels.of(dataset.train),

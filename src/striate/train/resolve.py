@@ -9,7 +9,7 @@ from striate.choice import Choice
 from striate.errors import RecipeError
 from striate.train.recipe import Recipe
 
-IMAGES_SHOWN = 100_000  # of a whole run; on the 5,000-image sample more epochs gain little (docs/log.md)
+IMAGES_SHOWN = 100_000  # of a whole run: a minute or two of small images on two CPU cores
 EPOCHS_LEAST, EPOCHS_MOST = 10, 100
 BATCH_MOST = 128  # a CPU is busy from here on, and more steps an epoch need fewer epochs
 STEPS_AN_EPOCH = 20  # a small set takes smaller batches rather than fewer updates than this

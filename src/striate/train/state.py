@@ -14,6 +14,7 @@ result.json          scores; a run is finished once it exists        last
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import platform
@@ -34,11 +35,11 @@ from striate.data.dataset import Dataset
 from striate.data.preprocess import Preprocessing
 from striate.errors import RunError
 from striate.train.checkpoint import Checkpoint, load_newest, save
-from striate.train.files import UNFINISHED, write_atomic, write_json, write_json_lines
+from striate.train.files import UNFINISHED, read, write_atomic, write_json, write_json_lines
 from striate.train.progress import Progress
 from striate.train.recipe import Recipe, load_recipe
 from striate.train.result import Result
-from striate.train.weights import to_bytes
+from striate.train.weights import from_bytes, to_bytes
 
 FORMAT = 1  # of the folder; raise it when a reader of the old form would misread the new one
 FILES = {
@@ -151,10 +152,22 @@ class Run:
         write_json_lines(self.path / "timing.jsonl", progress.timing)
 
     def finish(self, weights: Mapping[str, Tensor], result: Result) -> None:
-        """Write the best weights, then the result; the checkpoints have done their work."""
-        write_atomic(self.weights_path, to_bytes(weights))
-        write_json(self.path / "result.json", result.to_json())
+        """Write the best weights, then the result with their hash; the checkpoints have done their work."""
+        data = to_bytes(weights)
+        write_atomic(self.weights_path, data)
+        digest = hashlib.sha256(data).hexdigest()
+        write_json(self.path / "result.json", result.to_json() | {"weights_sha256": digest})
         shutil.rmtree(self.path / "checkpoint")
+
+    def weights(self) -> dict[str, Tensor]:
+        """The best weights of a finished run. Raises: RunError if it is unfinished or they were altered."""
+        self.require_run()
+        if not self.finished:
+            raise RunError(f"{self.path}: is unfinished; finish it with `striate resume {self.path}`")
+        data = read(self.weights_path)
+        if hashlib.sha256(data).hexdigest() != self.read("result.json").get("weights_sha256"):
+            raise RunError(f"{self.weights_path}: was altered since the run ended; restore it or train again")
+        return from_bytes(data, str(self.weights_path))
 
     def recipe(self) -> Recipe:
         """The resolved recipe of the run. Raises: RunError if there is no run of this format."""
@@ -172,9 +185,7 @@ class Run:
     def read(self, name: str) -> dict[str, Any]:
         """One of the JSON files. Raises: RunError if it is absent or damaged."""
         try:
-            value = json.loads((self.path / name).read_bytes())
-        except OSError as fault:
-            raise RunError(f"{self.path / name}: cannot be read ({fault.strerror})") from None
+            value = json.loads(read(self.path / name))
         except ValueError:
             raise RunError(f"{self.path / name}: is damaged, it is no JSON") from None
         if not isinstance(value, dict):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import safetensors.torch
 import torch
@@ -54,14 +53,6 @@ def from_bytes(data: bytes, where: str) -> dict[str, Tensor]:
         return safetensors.torch.load(data)
     except SafetensorError as fault:
         raise RunError(f"{where}: is no intact safetensors file ({fault})") from None
-
-
-def read(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file. Raises: RunError if it is absent or damaged."""
-    try:
-        return from_bytes(path.read_bytes(), str(path))
-    except OSError as fault:
-        raise RunError(f"{path}: cannot be read ({fault.strerror})") from None
 
 
 def _shape(tensor: Tensor) -> str:
