@@ -40,9 +40,7 @@ def as_nchw(images: ArrayLike, layout: str | None = None, what: str = "X") -> ND
     elif layout == "NHWC":
         array = array.transpose(0, 3, 1, 2)
     if array.shape[1] not in (1, 3) or 0 in array.shape:
-        raise DataError(
-            f"{what}: shape {np.shape(images)} read as {layout}; needs 1 or 3 channels and no empty axis"
-        )
+        raise DataError(f"{what}: shape {np.shape(images)} read as {layout}; needs 1 or 3 channels and no empty axis")
     return np.ascontiguousarray(array)
 
 
@@ -56,17 +54,13 @@ def class_name_of(labels: ArrayLike, classes: tuple[str, ...] | None, what: str 
     if array.dtype == object and all(isinstance(label, str) for label in array.flat):
         array = array.astype(np.str_)
     if array.ndim != 1 or array.dtype.kind not in "iuU":
-        raise DataError(
-            f"{what}: labels are {array.dtype} {array.shape}; give integers or strings of shape (N,)"
-        )
+        raise DataError(f"{what}: labels are {array.dtype} {array.shape}; give integers or strings of shape (N,)")
     if array.dtype.kind == "U":
         return array.astype(np.str_, copy=False)
     if classes is None:
         return array.astype(np.str_)
     if len(array) and not (array.min() >= 0 and array.max() < len(classes)):
-        raise DataError(
-            f"{what}: labels run {array.min()} to {array.max()}; {len(classes)} classes are named"
-        )
+        raise DataError(f"{what}: labels run {array.min()} to {array.max()}; {len(classes)} classes are named")
     return np.array(classes, np.str_)[array.astype(np.int64)]
 
 
@@ -82,9 +76,7 @@ def find_arrays(
         images = as_nchw(X, layout, f"{source}: {part} images")
         class_names = class_name_of(y, classes, f"{source}: {part} labels")
         if len(images) != len(class_names):
-            raise DataError(
-                f"{source}: {part} has {len(images)} images and {len(class_names)} labels; match them"
-            )
+            raise DataError(f"{source}: {part} has {len(images)} images and {len(class_names)} labels; match them")
         names = np.array([f"{part}/{i}" for i in range(len(images))], np.str_)
         parts[part] = Raw(images, class_names, names)
     return Found(source, parts, classes)
@@ -117,8 +109,10 @@ def read_npz(path: Path) -> Found:
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     if not path.is_file():
         raise DataError(f"{path}: no such file; check the path")
+    if not zipfile.is_zipfile(path):
+        raise DataError(f"{path}: not a complete .npz file; write it again with np.savez")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as fault:
         reason = " ".join(str(fault).split())

@@ -36,9 +36,7 @@ def augment(images: Tensor, index: Tensor, epoch: int, seed: int, spec: Augmenta
     return images
 
 
-def _flip_and_shift(
-    images: Tensor, positions: NDArray[np.int64], epoch: int, seed: int, spec: Augmentation
-) -> Tensor:
+def _flip_and_shift(images: Tensor, positions: NDArray[np.int64], epoch: int, seed: int, spec: Augmentation) -> Tensor:
     n, channels, height, width = images.shape
     reach = spec.shift_px
     start = random.integers(2 * reach + 1, seed, "shift", epoch, positions[:, None], np.arange(2))  # (N, 2)

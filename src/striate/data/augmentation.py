@@ -25,6 +25,4 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         if self.shift_px < 0 or self.cutout_px < 0:
-            raise DataError(
-                f"augmentation: shift_px is {self.shift_px} and cutout_px {self.cutout_px}; use 0 or more"
-            )
+            raise DataError(f"augmentation: shift_px is {self.shift_px} and cutout_px {self.cutout_px}; use 0 or more")

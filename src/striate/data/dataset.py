@@ -16,8 +16,8 @@ from striate.errors import DataError
 class Part:
     """Images with their labels and names.
 
-    Shapes: images (N, C, H, W) uint8, contiguous; labels (N,) int64, indices into the classes; names (N,), where
-    each image came from.
+    Shapes: images (N, C, H, W) uint8, contiguous; labels (N,) int64, indices into the classes;
+    names (N,) str, where each image came from.
     """
 
     images: NDArray[np.uint8]

@@ -45,15 +45,11 @@ def statistics(images: NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[floa
     means, stds = [], []
     for channel in range(images.shape[1]):
         chunks = range(0, len(images), _CHUNK_IMAGES)  # bincount widens to int64: eight times the memory
-        counts = sum(
-            np.bincount(images[i : i + _CHUNK_IMAGES, channel].ravel(), minlength=256) for i in chunks
-        )
+        counts = sum(np.bincount(images[i : i + _CHUNK_IMAGES, channel].ravel(), minlength=256) for i in chunks)
         share = counts / np.sum(counts)
         mean = float(share @ values)
         means.append(round(mean, 4))
         stds.append(round(float(share @ (values - mean) ** 2) ** 0.5, 4))
     if min(stds) == 0:
-        raise DataError(
-            f"training images do not vary in channel {stds.index(0)}; check that they hold pictures"
-        )
+        raise DataError(f"training images do not vary in channel {stds.index(0)}; check that they hold pictures")
     return tuple(means), tuple(stds)

@@ -101,9 +101,7 @@ def _reading(name: str) -> Iterator[None]:
         raise DataError(
             f"{name}: not an image of a known format ({', '.join(FORMATS)}); remove or convert it"
         ) from None
-    except (
-        Exception
-    ) as fault:  # Pillow's readers raise a dozen types, SyntaxError and struct.error among them
+    except Exception as fault:  # Pillow's readers raise a dozen types, SyntaxError and struct.error among them
         reason = " ".join(str(fault).split()) or type(fault).__name__
         raise DataError(f"{name}: unreadable image ({reason}); replace or remove it") from fault
 
@@ -112,9 +110,7 @@ def _check_header(image: Image.Image, name: str) -> None:
     if image.width * image.height > MAX_PIXELS:
         raise _too_large(name)
     if image.mode not in GRAY_MODES + COLOUR_MODES:
-        raise DataError(
-            f"{name}: pixels of mode {image.mode} have no fixed range; save it as 8-bit gray or RGB"
-        )
+        raise DataError(f"{name}: pixels of mode {image.mode} have no fixed range; save it as 8-bit gray or RGB")
     # A phone's MPO is a JPEG with previews or a second lens behind it: its first frame is the picture.
     frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
     if frames > 1:

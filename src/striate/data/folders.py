@@ -64,17 +64,13 @@ class _Lister:
 
     def raw(self, where: Path, class_folders: list[Path]) -> Raw:
         if not class_folders:
-            raise DataError(
-                f"{where}: holds no class folders; put each class's images into a folder of its name"
-            )
+            raise DataError(f"{where}: holds no class folders; put each class's images into a folder of its name")
         class_names: list[str] = []
         names: list[str] = []
         for folder in class_folders:
             files = [path.relative_to(self.root).as_posix() for path in self.images(folder)]
             if not files:
-                raise DataError(
-                    f"{folder}: class {folder.name!r} has no images; add some or remove the folder"
-                )
+                raise DataError(f"{folder}: class {folder.name!r} has no images; add some or remove the folder")
             names += files
             class_names += [folder.name] * len(files)
         return Raw(self.root, np.array(class_names, np.str_), np.array(names, np.str_))

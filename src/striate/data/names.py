@@ -32,9 +32,7 @@ def encode(class_names: NDArray[np.str_], classes: tuple[str, ...], where: str) 
 
     Matching is by name, never by order. Raises: DataError at a name that is not among the classes.
     """
-    index = {folder_name(name): i for i, name in enumerate(classes)} | {
-        name: i for i, name in enumerate(classes)
-    }
+    index = {folder_name(name): i for i, name in enumerate(classes)} | {name: i for i, name in enumerate(classes)}
     present, inverse = np.unique(class_names, return_inverse=True)
     unknown = [str(name) for name in present if str(name) not in index]
     if unknown:

@@ -26,9 +26,7 @@ def fit_image(image: Image.Image, preprocessing: Preprocessing, name: str) -> ND
     target = preprocessing.height, preprocessing.width
     height, width = resized_size((image.height, image.width), target, preprocessing.fit)
     if height * width > MAX_RESIZED_PIXELS:
-        raise DataError(
-            f"{name}: {image.height}x{image.width} px is too long a strip to crop; use fit pad or stretch"
-        )
+        raise DataError(f"{name}: {image.height}x{image.width} px is too long a strip to crop; use fit pad or stretch")
     image = image.resize((width, height), Image.Resampling.BILINEAR)
     pixels = np.asarray(image).reshape(height, width, preprocessing.channels)
     placed = _centred(_centred(pixels, target[0], axis=0), target[1], axis=1)
@@ -41,9 +39,7 @@ def fit_images(images: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArr
         return np.ascontiguousarray(images)
     result = np.empty((len(images), *preprocessing.shape), np.uint8)
     for i, pixels in enumerate(images):
-        image = Image.fromarray(
-            pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0))
-        )
+        image = Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
         result[i] = fit_image(image, preprocessing, f"image {i}")
     return result
 

@@ -86,9 +86,7 @@ def load_part(source: str | Path, classes: tuple[str, ...], preprocessing: Prepr
     found = _find(source)
     raw = found.parts.get("test") or found.parts.get(WHOLE)
     if raw is None:
-        raise DataError(
-            f"{found.source}: has {', '.join(found.parts) or 'no part'} but no test part; name one"
-        )
+        raise DataError(f"{found.source}: has {', '.join(found.parts) or 'no part'} but no test part; name one")
     part = read(raw, classes, preprocessing, found.source)
     check_part(part, classes, preprocessing, "test")
     return part
@@ -101,9 +99,7 @@ def _find(source: str | Path) -> Found:
     if path.suffix == ".npz":
         return read_npz(path)
     if not path.exists():
-        raise DataError(
-            f"{path}: no such folder or file; give a folder, an .npz file, {' or '.join(BUILT_IN)}"
-        )
+        raise DataError(f"{path}: no such folder or file; give a folder, an .npz file, {' or '.join(BUILT_IN)}")
     return list_folder(path)
 
 
@@ -140,9 +136,7 @@ def _classes(found: Found) -> tuple[str, ...]:
     """The source's own order, else the natural order of the training part's names."""
     train = found.parts.get(WHOLE) or found.parts.get("train")
     if train is None:
-        raise DataError(
-            f"{found.source}: no training part; add train/ or, in an .npz file, x_train and y_train"
-        )
+        raise DataError(f"{found.source}: no training part; add train/ or, in an .npz file, x_train and y_train")
     classes = found.classes or natural_sorted(train.class_names.tolist())
     check_classes(classes)
     return classes
@@ -154,9 +148,7 @@ def _split(
     """Parts train, validation and maybe test, with every class in each, before anything is decoded."""
     parts, choices = dict(found.parts), []
     if found.ignored:
-        choices.append(
-            Choice("ignored", found.ignored, "hidden, not an image by suffix, or beside the folders")
-        )
+        choices.append(Choice("ignored", found.ignored, "hidden, not an image by suffix, or beside the folders"))
     shares = {} if "validation" in parts else {"validation": validation_share}
     if WHOLE in parts:
         parts["train"] = parts.pop(WHOLE)

@@ -27,9 +27,7 @@ def stratified(
     for label, name in enumerate(classes):
         members = np.flatnonzero(labels == label)
         if len(members) < 2:
-            raise DataError(
-                f"class {name!r} has {len(members)} image(s) to split into training and {part}; add images"
-            )
+            raise DataError(f"class {name!r} has {len(members)} image(s) to split into training and {part}; add images")
         count = min(max(1, round(share * len(members))), len(members) - 1)
         is_held[members[np.argsort(keys[members], kind="stable")[:count]]] = True
     return np.flatnonzero(~is_held), np.flatnonzero(is_held)
