@@ -1,0 +1,109 @@
+"""From values to text, in one canonical form: suffixes in the order s p d g b, and only where they change something."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from striate.errors import NotationError
+from striate.geometry import Window
+from striate.notation.syntax import (
+    WORDS,
+    Chain,
+    Convolution,
+    Dense,
+    Depthwise,
+    Item,
+    Layer,
+    Repeat,
+    Residual,
+    default_pad,
+)
+from striate.ops import AdaptiveAvgPool, AvgPool, Dropout, MaxPool
+
+_WORD_OF = {layer: word for word, layer in WORDS.items()}
+
+
+def write(chain: Chain) -> str:
+    """The notation of `chain`; `parse` gives `chain` back.
+
+    Raises: NotationError on a setting that the notation has no letters for.
+    """
+    return "-".join(_item(item) for item in chain)
+
+
+def _item(item: Item) -> str:
+    match item:
+        case Repeat(count, body):
+            return f"{count}x({write(body)})"
+        case Residual(body, ()):
+            return f"[{write(body)}]"
+        case Residual(body, shortcut):
+            return f"[{write(body)}|{write(shortcut)}]"
+        case _:
+            return write_layer(item)
+
+
+def write_layer(layer: Layer) -> str:
+    """The notation of one layer.  Raises: NotationError on a setting that the notation has no letters for."""
+    match layer:
+        case Convolution(out_channels, windows, groups, bias):
+            text = f"{out_channels}C{_convolution(windows)}{f'g{groups}' if groups > 1 else ''}{_bias(bias)}"
+        case Depthwise(windows, bias):
+            text = f"DW{_convolution(windows)}{_bias(bias)}"
+        case Dense(features, bias):
+            text = f"{features}{_bias(bias)}"
+        case MaxPool(windows):
+            text = f"MP{_pool(windows)}"
+        case AvgPool(windows, count_include_pad=True):
+            text = f"AP{_pool(windows)}"
+        case AdaptiveAvgPool(out):
+            text = f"AAP{_axes([str(n) for n in out])}"
+        case Dropout(p, whole_channels=False):
+            text = f"D{Decimal(repr(p)):f}"
+        case _:
+            text = _WORD_OF.get(layer, "")
+    if not text:
+        raise NotationError(f"notation: has a setting without letters in {layer}")
+    return text
+
+
+def _convolution(windows: Sequence[Window]) -> str:
+    stride = _axes([str(w.stride) for w in windows])
+    pads = _pads(windows)
+    if all(w.pad_lo == w.pad_hi == default_pad(w.kernel, w.dilation) for w in windows):
+        pads = ""
+    return _kernel(windows) + (f"s{stride}" if stride != "1" else "") + pads + _dilation(windows)
+
+
+def _pool(windows: Sequence[Window]) -> str:
+    stride = f"s{_axes([str(w.stride) for w in windows])}"
+    if all(w.stride == w.kernel for w in windows):
+        stride = ""
+    pads = _pads(windows)
+    return _kernel(windows) + stride + ("" if pads == "pv" else pads) + _dilation(windows)
+
+
+def _kernel(windows: Sequence[Window]) -> str:
+    if len(windows) != 2 or any(w.ceil_mode or min(w.pad_lo, w.pad_hi) < 0 for w in windows):
+        raise NotationError(f"notation: has ceil_mode, negative padding or not two axes in {windows}")
+    return _axes([str(w.kernel) for w in windows])
+
+
+def _pads(windows: Sequence[Window]) -> str:
+    sides = _axes([str(w.pad_lo) if w.pad_lo == w.pad_hi else f"{w.pad_lo}:{w.pad_hi}" for w in windows])
+    return "pv" if sides == "0" else f"p{sides}"
+
+
+def _dilation(windows: Sequence[Window]) -> str:
+    dilation = _axes([str(w.dilation) for w in windows])
+    return f"d{dilation}" if dilation != "1" else ""
+
+
+def _axes(texts: Sequence[str]) -> str:
+    """One text where both axes agree, `3x5` where they differ."""
+    return texts[0] if len(set(texts)) == 1 else "x".join(texts)
+
+
+def _bias(bias: bool | None) -> str:
+    return {None: "", True: "b", False: "nb"}[bias]
