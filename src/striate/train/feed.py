@@ -63,7 +63,8 @@ class Normaliser:
 
     def __call__(self, images: Tensor) -> Tensor:
         """images (N, C, H, W) uint8 to float32 of the same shape."""
-        pixels = images.to(torch.float32, memory_format=self.memory_format)
+        # Ordered as bytes, then widened: of one channel both orders are the same, and torch keeps its strides.
+        pixels = images.contiguous(memory_format=self.memory_format).to(torch.float32)
         return pixels.mul_(self.scale).add_(self.shift)
 
 
