@@ -100,7 +100,7 @@ def _convolution(scan: Scanner, allowed: str) -> tuple[Windows, _Suffixes]:
         height, width = (default_pad(k, d) for k, d in zip(kernel, found.dilation, strict=True))
         if height is None or width is None:
             raise scan.fault(
-                "an even window has no equal padding on both sides that keeps the size",
+                "no padding equal on both sides keeps the size under the even window",
                 "write pv for none, or both sides as in p0:1",
                 start,
             )

@@ -152,6 +152,8 @@ def check_limits(chain: Chain) -> Chain:
             raise NotationError(f"notation: groups are nested deeper than {MAX_DEPTH}; write it flatter")
         for item in items:
             if isinstance(item, Repeat | Residual):
+                if not item.body:
+                    raise NotationError("notation: a group is empty; give it at least one layer")
                 waiting.append((item.body, depth + 1))
             if isinstance(item, Residual):
                 waiting.append((item.shortcut, depth + 1))
