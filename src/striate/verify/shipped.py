@@ -1,0 +1,70 @@
+"""What can be checked again from the shipped file alone: the original network is not at hand, its answers are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from striate.graph import INPUT, Network
+from striate.graph.reference import run as run_exactly
+from striate.ops import Array
+from striate.verify.bound import error_bounds, propagate
+from striate.verify.proof import Value, Worst
+from striate.verify.prove import Engine
+from striate.verify.tally import share, worst_of
+from striate.verify.tolerance import FLOAT32_UNIT
+
+
+class Recheck(Value):
+    """What a second look at a shipped network found.
+
+    of_bound: for each tensor that the engine returned, the largest float32 error made since the tensors before it
+        that it returned, as a share of the a-priori bound
+    golden: largest difference of the recorded results from the shipped weights in float64, as a share of what
+        rounding those weights can make
+    """
+
+    network: str
+    inputs: int
+    of_bound: dict[str, Worst]
+    golden: Worst
+
+    @property
+    def fault(self) -> str:
+        """The first fault from the input on; empty if there is none."""
+        for name, worst in self.of_bound.items():
+            if not worst.value <= 1:
+                return f"{name}: float32 error is {worst.value:.1f} times its bound ({worst.case})"
+        if not self.golden.value <= 1:
+            return f"recorded results differ by {self.golden.value:.1f} times what rounding explains"
+        return ""
+
+
+def prove_shipped(shipped: Network, golden: Array, logits: Array, engine: Engine) -> Recheck:
+    """Compare the engine with the shipped weights in float64, and those with what the original once answered.
+
+    golden: (N, C, H, W) float32 recorded inputs
+    logits: (N, K) recorded results of the original network in float64
+    engine: runs the shipped file; returns at least the result, better every layer's
+    """
+    network = shipped.astype(np.float64)
+    x = np.asarray(golden, np.float64)
+    names = tuple(f"golden {i}" for i in range(len(x)))
+    got = {name: np.asarray(array, np.float64) for name, array in engine(golden).items()}
+    known = {name: array for name, array in got.items() if name != network.output}
+    values, bounds = propagate(network, {**known, INPUT: x}, FLOAT32_UNIT)
+    exact, allowed = run_exactly(network, x)[network.output], error_bounds(network, x)[network.output]
+    return Recheck(
+        network=network.name,
+        inputs=len(x),
+        of_bound={
+            n.name: _worst(got[n.name] - values[n.name], bounds[n.name], names) for n in network if n.name in got
+        },
+        golden=_worst(logits - exact, allowed, names),
+    )
+
+
+def _worst(difference: Array, bound: Array, names: Sequence[str]) -> Worst:
+    """The largest share of the bound; a difference that is no number is infinite."""
+    return worst_of(np.nan_to_num(share(np.abs(difference), bound), nan=np.inf), names, Worst())

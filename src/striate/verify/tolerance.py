@@ -1,0 +1,30 @@
+"""Every tolerance of a proof, once, with its reason."""
+
+from __future__ import annotations
+
+ALGEBRA = 1e-12
+"""Two float64 evaluations of one function, relative to the largest value of the tensor: 4,500 units of float64's
+roundoff 2^-53, which the sums of a layer stay far below, and a hundred times less than any fault in a weight
+that float32 (6e-8) could show."""
+
+ROUNDING_FACTOR = 4.0
+"""How many times larger the float32 error may become by rewriting: folding rounds each weight once more, which
+is of the size of one rounding of the products; a factor 2 from luck, a factor 2 to spare."""
+
+ROUNDING_ULPS = 4.0
+"""Roundings of a layer's own inputs and result that are forgiven where the original happened to make none."""
+
+FLOAT32_UNIT = 2.0**-24
+FLOAT64_UNIT = 2.0**-53
+"""Unit roundoff: the largest relative error of one operation."""
+
+REFERENCE_SLACK = 2.0**-20
+"""Bounds are themselves computed in float64 and compared with a float64 reference: both are good to n 2^-53
+of the bound, far below this for every n up to 2^30."""
+
+UNDERFLOW = 2.0**-100
+"""Absolute error that underflow may add to one layer: a term below 2^-126 is lost whole where denormals are
+flushed, and no layer adds 2^26 terms. Nothing that matters is as small."""
+
+SMALLEST_SCALE = UNDERFLOW / FLOAT32_UNIT
+"""A tensor whose largest value is below this is compared as if that were its scale: it is zero to float32."""
