@@ -55,6 +55,9 @@ class Network:
     output: str
     weights: Mapping[str, Array] = field(default_factory=dict)
 
+    def __deepcopy__(self, memo: object) -> Network:
+        return self  # a frozen value is its own copy
+
     def __iter__(self) -> Iterator[Node]:
         return iter(self.nodes)
 

@@ -1,0 +1,287 @@
+"""A network as a torch module to train: genuine torch layers, under the names that the network's weights have.
+
+`forward` walks the nodes. `state_dict()` has exactly the network's weight names (and torch's num_batches_tracked), so
+that weights of the same architecture from elsewhere load into it, and its own load elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial, reduce
+from math import inf
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from striate import ops
+from striate.errors import NetworkError
+from striate.geometry import Window
+from striate.graph.build import TORCH_ROLES
+from striate.graph.check import infer_shapes
+from striate.graph.network import INPUT, Network, Node
+from striate.ops import Shape
+
+ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "leaky_relu": nn.LeakyReLU,
+    "elu": nn.ELU,
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "silu": nn.SiLU,
+    "hard_sigmoid": nn.Hardsigmoid,
+    "hard_swish": nn.Hardswish,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One node as the walk needs it: its layer, what it reads and writes, and what nobody reads after it."""
+
+    layer: Callable[..., Tensor]
+    reads: tuple[str, ...]
+    writes: str
+    spent: tuple[str, ...]
+
+
+class NetworkModule(nn.Module):
+    """The torch module of a network; made by `to_module`.
+
+    network: the architecture and the weights it started from. `trained()` gives it with the weights of now.
+    """
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+        self._keys: dict[str, str] = {}
+        shapes = infer_shapes(network)
+        last_use = {name: node.name for node in network for name in node.inputs}
+        layers: dict[tuple[object, ...], _Layer] = {}
+        self._steps: list[_Step] = []
+        for node in network:
+            key = (node.op, *sorted(node.weights.items())) if node.weights else (node.name,)
+            if key not in layers:
+                layers[key] = _layer(node, shapes[node.inputs[0]])
+                self._place(node, layers[key])
+            spent = tuple({name for name in node.inputs if last_use[name] == node.name and name != network.output})
+            self._steps.append(_Step(layers[key], node.inputs, node.name, spent))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The network's result for a batch x (N, C, H, W)."""
+        values = {INPUT: x}
+        for step in self._steps:
+            values[step.writes] = step.layer(*[values[name] for name in step.reads])
+            for name in step.spent:
+                del values[name]
+        return values[self.network.output]
+
+    def trained(self) -> Network:
+        """The network with the weights that the module has now, copied."""
+        state = self.state_dict()
+        arrays = {name: state[key].detach().cpu().numpy().copy() for name, key in self._keys.items()}
+        return self.network.with_weights(arrays)
+
+    def _place(self, node: Node, layer: _Layer) -> None:
+        """Register the layer where its weights' names put it, and give it the network's weights."""
+        module = layer.layer if isinstance(layer, _Padded) else layer
+        holder: nn.Module = self
+        *outer, last = _path_of(node).split(".")
+        for name in outer:
+            if not isinstance(getattr(holder, name, None), nn.Module):
+                holder.add_module(name, nn.Module())
+            holder = holder.get_submodule(name)
+        while hasattr(holder, last):  # a name that torch's modules use themselves, or a second layer there
+            last += "_"
+        holder.add_module(last, module)
+        for role, name in node.weights.items():
+            attribute = TORCH_ROLES.get(role, role)
+            self._give(module, attribute, name)
+            self._keys.setdefault(name, ".".join((*outer, last, attribute)))
+        if isinstance(node.op, ops.BatchNorm):
+            module.num_batches_tracked = torch.zeros((), dtype=torch.long)
+
+    def _give(self, layer: nn.Module, attribute: str, name: str) -> None:
+        if name in self._keys:  # another layer has it too: tie them
+            setattr(layer, attribute, self.get_parameter(self._keys[name]))
+            return
+        array = torch.from_numpy(np.array(self.network.weights[name]))
+        learnt = isinstance(getattr(layer, attribute), nn.Parameter)
+        setattr(layer, attribute, nn.Parameter(array) if learnt else array)
+
+
+@dataclass(frozen=True, slots=True)
+class _Padded:
+    """A layer behind a padding that it cannot say itself; only the layer is a module, so names stay as they are."""
+
+    pads: Sequence[int]
+    fill: float
+    layer: nn.Module
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Pad, then the layer."""
+        result: Tensor = self.layer(F.pad(x, list(self.pads), value=self.fill))
+        return result
+
+
+_Layer = nn.Module | _Padded
+
+
+class _Function(nn.Module):
+    """A function in the place of a layer, so that it has a name and hooks see it."""
+
+    def __init__(self, function: Callable[..., Tensor], what: str) -> None:
+        super().__init__()
+        self.function, self.what = function, what
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """The function."""
+        return self.function(*inputs)
+
+    def extra_repr(self) -> str:
+        """What the function does."""
+        return self.what
+
+
+def to_module(network: Network) -> NetworkModule:
+    """Build the torch module of `network`, with its weights, in training mode; no random number is drawn.
+
+    Raises: NetworkError without weights, or on a layer that torch has no form for.
+    """
+    if set(network.weight_specs()) - set(network.weights):
+        raise NetworkError(f"{network.name}: has no weights to train from; initialise the network first")
+    return NetworkModule(network)
+
+
+def _path_of(node: Node) -> str:
+    """Where the module of a node stands: the path that its weights' names share, else the node's name."""
+    names = [name.rpartition(".") for name in node.weights.values()]
+    if names and len({prefix for prefix, _, _ in names}) == 1 and names[0][0]:
+        return names[0][0]
+    return node.name
+
+
+def _layer(node: Node, shape: Shape) -> _Layer:
+    with torch.device("meta"):  # shapes only: the weights come from the network, and torch draws none
+        make = LAYERS.get(type(node.op))
+        if make is None:
+            raise NetworkError(f"{node.name}: {node.op.kind} has no torch layer yet; it cannot be trained")
+        return make(node.op, shape)
+
+
+def _conv(op: ops.Conv, _: Shape) -> _Layer:
+    kinds: tuple[Any, ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    pads, even = _padding(op.windows)
+    layer: nn.Module = kinds[len(op.windows) - 1](
+        op.in_channels,
+        op.out_channels,
+        op.kernel,
+        stride=tuple(w.stride for w in op.windows),
+        padding=even,
+        dilation=tuple(w.dilation for w in op.windows),
+        groups=op.groups,
+        bias=op.bias,
+    )
+    return _Padded(pads, 0.0, layer) if pads else layer
+
+
+def _padding(windows: Sequence[Window]) -> tuple[list[int], tuple[int, ...]]:
+    """Explicit pads for F.pad where the two sides of an axis differ (last axis first), and the layer's own padding."""
+    if all(w.pad_lo == w.pad_hi >= 0 for w in windows):
+        return [], tuple(w.pad_lo for w in windows)
+    return [p for w in reversed(windows) for p in (w.pad_lo, w.pad_hi)], (0,) * len(windows)
+
+
+def _linear(op: ops.Linear, _: Shape) -> nn.Module:
+    return nn.Linear(op.in_features, op.out_features, bias=op.bias)
+
+
+def _batch_norm(op: ops.BatchNorm, shape: Shape) -> nn.Module:
+    kinds: tuple[Any, ...] = (nn.BatchNorm1d, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+    layer: nn.Module = kinds[len(shape) - 1](op.channels, eps=op.eps, momentum=op.momentum, affine=op.affine)
+    return layer
+
+
+def _max_pool(op: ops.MaxPool, _: Shape) -> _Layer:
+    kinds: tuple[Any, ...] = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
+    pads, even = _padding(op.windows)
+    if any(2 * p > w.kernel for p, w in zip(even, op.windows, strict=True)):  # more than torch allows
+        pads = [p for w in reversed(op.windows) for p in (w.pad_lo, w.pad_hi)]
+        even = (0,) * len(op.windows)
+    layer: nn.Module = kinds[len(op.windows) - 1](
+        tuple(w.kernel for w in op.windows),
+        stride=tuple(w.stride for w in op.windows),
+        padding=even,
+        dilation=tuple(w.dilation for w in op.windows),
+        ceil_mode=_one_ceil_mode(op.windows),
+    )
+    return _Padded(pads, -inf, layer) if pads else layer
+
+
+def _avg_pool(op: ops.AvgPool, _: Shape) -> _Layer:
+    kinds: tuple[Any, ...] = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
+    pads, even = _padding(op.windows)
+    if any(w.dilation != 1 for w in op.windows) or any(2 * p > w.kernel for p, w in zip(even, op.windows, strict=True)):
+        raise NetworkError("avg_pool with dilation, or padding above half its kernel, has no torch layer")
+    layer: nn.Module = kinds[len(op.windows) - 1](
+        tuple(w.kernel for w in op.windows),
+        stride=tuple(w.stride for w in op.windows),
+        padding=even,
+        ceil_mode=_one_ceil_mode(op.windows),
+        count_include_pad=op.count_include_pad,
+    )
+    if not pads:
+        return layer
+    if op.count_include_pad:
+        return _Padded(pads, 0.0, layer)
+    padded = _Padded(pads, 0.0, layer)  # counted windows over real pixels only: divide by the share that is real
+    return _Function(lambda x: padded(x) / padded(torch.ones_like(x)), op.describe())
+
+
+def _one_ceil_mode(windows: Sequence[Window]) -> bool:
+    modes = {w.ceil_mode for w in windows}
+    if len(modes) != 1:
+        raise NetworkError("a pool with ceil_mode on one axis only has no torch layer")
+    return modes.pop()
+
+
+def _global_avg_pool(op: ops.GlobalAvgPool, shape: Shape) -> nn.Module:
+    axes = tuple(range(2, len(shape) + 1))
+    return _Function(partial(torch.mean, dim=axes, keepdim=op.keep_axes), f"mean over axes {axes}")
+
+
+def _adaptive_avg_pool(op: ops.AdaptiveAvgPool, _: Shape) -> nn.Module:
+    kinds: tuple[Any, ...] = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
+    layer: nn.Module = kinds[len(op.out) - 1](op.out)
+    return layer
+
+
+def _dropout(op: ops.Dropout, shape: Shape) -> nn.Module:
+    if not op.whole_channels:
+        return nn.Dropout(op.p)
+    kinds: tuple[Any, ...] = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+    layer: nn.Module = kinds[len(shape) - 1](op.p)
+    return layer
+
+
+LAYERS: Mapping[type[ops.Op], Callable[[Any, Shape], _Layer]] = {
+    ops.Conv: _conv,
+    ops.Linear: _linear,
+    ops.BatchNorm: _batch_norm,
+    ops.Activation: lambda op, _: ACTIVATIONS[op.curve](),
+    ops.Softmax: lambda _op, _: nn.Softmax(dim=1),
+    ops.MaxPool: _max_pool,
+    ops.AvgPool: _avg_pool,
+    ops.GlobalAvgPool: _global_avg_pool,
+    ops.AdaptiveAvgPool: _adaptive_avg_pool,
+    ops.Flatten: lambda _op, _: nn.Flatten(1),
+    ops.Dropout: _dropout,
+    ops.Identity: lambda _op, _: nn.Identity(),
+    ops.Add: lambda _op, _: _Function(lambda *xs: reduce(torch.add, xs), "sum"),
+    ops.Mul: lambda _op, _: _Function(torch.mul, "product"),
+    ops.Concat: lambda _op, _: _Function(lambda *xs: torch.cat(xs, dim=1), "concatenation over channels"),
+}
+"""The torch layer of each kind, for an input of a shape."""
