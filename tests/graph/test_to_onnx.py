@@ -1,4 +1,4 @@
-"""The writer against ONNX Runtime for every layer and for random networks, and against onnx.reference for small ones."""
+"""The writer against ONNX Runtime for every layer and random networks, and against onnx.reference for small ones."""
 
 from __future__ import annotations
 
