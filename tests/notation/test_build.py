@@ -174,6 +174,8 @@ def test_nothing_is_no_network():
         "[8C3s2-8C3|8C1s2]-[8C5x3s3|8C1s3]-4C3pv",
         "4C9pv-AAP5-4C5pv",
         "3C3p5-2C9x20pv",
+        "3C3p5-MP2",
+        "[8C3s2|MP2-8C1]-GAP",
     ],
 )
 @pytest.mark.parametrize("axis", [0, 1])

@@ -10,6 +10,7 @@ from notation.strategies import buildable
 from striate.errors import NotationError
 from striate.geometry import Window
 from striate.graph import INPUT, Builder
+from striate.graph.from_onnx import from_onnx
 from striate.notation import build, canonical, from_network, write
 from striate.ops import (
     Activation,
@@ -90,11 +91,15 @@ def test_a_network_says(layers, text):
         ((BatchNorm(4, affine=False),), "a: {}it has eps 1e-05, momentum 0.1, affine False"),
         (
             (GlobalAvgPool(keep_axes=True), RELU),
-            "a: {}it has a setting without letters in GlobalAvgPool(keep_axes=True)",
+            "a: {}it keeps 1x1 maps that are not flattened",
+        ),
+        (
+            (AvgPool((Window(3, pad_lo=1), Window(3)), count_include_pad=False),),
+            "a: {}it leaves its padding out of the average",
         ),
         (
             (Dropout(0.5, whole_channels=True),),
-            "a: {}it has a setting without letters in Dropout(p=0.5, whole_channels=True)",
+            "a: {}it drops whole channels",
         ),
         (
             (RELU, TANH, (TANH, ("a",)), (Add(), ("b", "c")), (Add(), ("d", "b"))),
@@ -176,3 +181,14 @@ def test_any_graph_is_said_exactly_or_refused(network):
     again = build(chain, network.input_shape)
     assert meaning(again) == meaning(network)
     assert len(again) == len(network)
+
+
+def test_a_published_network_is_said(shared_data):
+    """A CIFAR-10 ResNet-20 as somebody else exported it: its shortcuts subsample by a pooling and a convolution."""
+    network = from_onnx(shared_data / "pretrained" / "resnet20_cifar10.onnx")
+    assert write(from_network(network)) == (
+        "16C3-BN-R-3x([16C3-BN-R-16C3-BN]-R)-[32C3s2-BN-R-32C3-BN|MP1s2-32C1nb]-R-2x([32C3-BN-R-32C3-BN]-R)-"
+        "[64C3s2-BN-R-64C3-BN|MP1s2-64C1nb]-R-2x([64C3-BN-R-64C3-BN]-R)-GAP-10"
+    )
+    again = build(from_network(network), network.input_shape)
+    assert again.parameters() == network.parameters()

@@ -42,7 +42,7 @@ def same(kernel, stride=1, dilation=1):
         ("64C3g4", Convolution(64, (same(3), same(3)), groups=4)),
         ("64C3b", Convolution(64, (same(3), same(3)), bias=True)),
         ("64C3nb", Convolution(64, (same(3), same(3)), bias=False)),
-        ("064C03", Convolution(64, (same(3), same(3)))),
+        ("000000000064C03", Convolution(64, (same(3), same(3)))),
         ("DW3s2", Depthwise((same(3, 2), same(3, 2)))),
         ("DW3x5nb", Depthwise((same(3), same(5)), bias=False)),
         ("MP2", MaxPool((Window(2, 2), Window(2, 2)))),
@@ -164,6 +164,11 @@ def test_a_multiplication_sign_is_an_x():
         ),
         (
             "MP3p2",
+            3,
+            "padding 2 is more than half of a pooling window of 3 px at character 3; write at most p1",
+        ),
+        (
+            "MP3p0:2",
             3,
             "padding 2 is more than half of a pooling window of 3 px at character 3; write at most p1",
         ),

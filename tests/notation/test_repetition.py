@@ -5,7 +5,7 @@ from hypothesis import given
 
 from notation.strategies import chains
 from striate.notation import canonical, expand, parse, write
-from striate.notation.syntax import Repeat, Residual
+from striate.notation.syntax import MAX_DEPTH, Repeat, Residual
 
 
 def has_repeat(chain):
@@ -51,6 +51,13 @@ def test_the_canonical_form_is_settled_and_says_the_same(chain):
 )
 def test_the_canonical_form_of(text, form):
     assert write(canonical(parse(text))) == form
+
+
+def test_the_deepest_notation_stays_readable():
+    """Where a repetition would nest it too deep to be read again, it is written out."""
+    text = "[" * MAX_DEPTH + "64C3-R-64C3-R" + "]" * MAX_DEPTH
+    assert write(canonical(parse(text))) == text
+    assert write(canonical(parse(text[1:-1]))) == text[1:-1].replace("64C3-R-64C3-R", "2x(64C3-R)")
 
 
 def test_thousands_of_layers_that_never_repeat_take_no_time():

@@ -8,7 +8,7 @@ from striate.errors import NotationError
 from striate.geometry import Window
 from striate.notation import parse, write
 from striate.notation.syntax import Convolution
-from striate.ops import AvgPool, Dropout, GlobalAvgPool, MaxPool
+from striate.ops import AdaptiveAvgPool, AvgPool, Dropout, GlobalAvgPool, MaxPool
 
 
 @given(chains)
@@ -44,16 +44,17 @@ def test_the_canonical_form_of(read, written):
 
 
 @pytest.mark.parametrize(
-    "layer",
+    ("layer", "reason"),
     [
-        MaxPool((Window(2, 2, ceil_mode=True), Window(2, 2))),
-        MaxPool((Window(2, 2),)),
-        Convolution(3, (Window(3, pad_lo=-1), Window(3))),
-        AvgPool((Window(2, 2), Window(2, 2)), count_include_pad=False),
-        GlobalAvgPool(keep_axes=True),
-        Dropout(0.5, whole_channels=True),
+        (MaxPool((Window(2, 2, ceil_mode=True), Window(2, 2))), "has ceil_mode"),
+        (MaxPool((Window(2, 2),)), "has 1 spatial axes instead of two"),
+        (AdaptiveAvgPool((2, 3, 4)), "has 3 spatial axes instead of two"),
+        (Convolution(3, (Window(3, pad_lo=-1), Window(3))), "has negative padding"),
+        (AvgPool((Window(2, 2), Window(2, 2)), count_include_pad=False), "leaves its padding out of the average"),
+        (GlobalAvgPool(keep_axes=True), "keeps 1x1 maps that are not flattened"),
+        (Dropout(0.5, whole_channels=True), "drops whole channels"),
     ],
 )
-def test_what_has_no_letters_is_refused(layer):
-    with pytest.raises(NotationError, match=r"^notation: has "):
+def test_what_has_no_letters_is_refused(layer, reason):
+    with pytest.raises(NotationError, match=f"^notation: it cannot say a layer that {reason}$"):
         write((layer,))

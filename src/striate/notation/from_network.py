@@ -6,7 +6,6 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 from striate.errors import NotationError
-from striate.geometry import Window
 from striate.graph import INPUT, Network, Node
 from striate.notation.repetition import canonical
 from striate.notation.syntax import (
@@ -18,10 +17,9 @@ from striate.notation.syntax import (
     Layer,
     Norm,
     Residual,
-    Windows,
     check_limits,
 )
-from striate.notation.write import write_layer
+from striate.notation.write import unsayable
 from striate.ops import (
     Activation,
     AdaptiveAvgPool,
@@ -68,7 +66,7 @@ class _Trace:
         weights: set[str] = set()
         for place, node in enumerate(nodes, start=1):
             if shared := weights.intersection(node.weights.values()):
-                raise _unsayable(node, f"shares the weight {min(shared)!r} with an earlier layer")
+                raise _refusal(node, f"shares the weight {min(shared)!r} with an earlier layer")
             weights.update(node.weights.values())
             before, item = self._sum(node) if isinstance(node.op, Add) else (node.inputs[0], _layer(node))
             self._steps[node.name] = _Step(before, item, place)
@@ -79,7 +77,7 @@ class _Trace:
 
     def _sum(self, node: Node) -> tuple[str, Residual]:
         if len(node.inputs) != 2:
-            raise _unsayable(node, f"adds {len(node.inputs)} branches, and a group has two")
+            raise _refusal(node, f"adds {len(node.inputs)} branches, and a group has two")
         left, right = node.inputs
         while left != right:
             if self._place(left) > self._place(right):
@@ -90,7 +88,7 @@ class _Trace:
         if not body:
             body, shortcut = shortcut, body
         if not body:
-            raise _unsayable(node, "adds a tensor to itself")
+            raise _refusal(node, "adds a tensor to itself")
         self._forks[left] += 1
         return left, Residual(body, shortcut)
 
@@ -112,7 +110,7 @@ class _Trace:
         for node in nodes:
             for name in (*node.inputs, node.name):
                 if reads[name] != 1 + self._forks[name]:
-                    raise _unsayable(
+                    raise _refusal(
                         node,
                         f"{'writes' if name == node.name else 'reads'} {name!r}, whose {reads[name]} readers are not "
                         "the two branches of a sum",
@@ -142,10 +140,8 @@ def _simplified(network: Network) -> tuple[tuple[Node, ...], str]:
 
 def _layer(node: Node) -> Layer:
     layer = _read(node)
-    try:
-        write_layer(layer)
-    except NotationError as fault:
-        raise _unsayable(node, str(fault).removeprefix("notation: ")) from None
+    if reason := unsayable(layer):
+        raise _refusal(node, reason)
     return layer
 
 
@@ -157,9 +153,7 @@ def _read(node: Node) -> Layer:
             return Dense(node.op.out_features, node.op.bias)
         case BatchNorm():
             if node.op != BatchNorm(node.op.channels):
-                raise _unsayable(
-                    node, f"has eps {node.op.eps:g}, momentum {node.op.momentum:g}, affine {node.op.affine}"
-                )
+                raise _refusal(node, f"has eps {node.op.eps:g}, momentum {node.op.momentum:g}, affine {node.op.affine}")
             return Norm()
         case AvgPool(windows, count_include_pad=False) if not any(w.pad_lo or w.pad_hi or w.ceil_mode for w in windows):
             return AvgPool(windows)
@@ -168,21 +162,17 @@ def _read(node: Node) -> Layer:
         case MaxPool() | AvgPool() | GlobalAvgPool() | AdaptiveAvgPool():
             return node.op
         case _:
-            raise _unsayable(node, f"is {node.op.kind}, for which it has no letters")
+            raise _refusal(node, f"is {node.op.kind}, for which it has no letters")
 
 
 def _convolution(node: Node, op: Conv) -> Layer:
-    windows = _two(node, op.windows)
+    if len(op.windows) != 2:
+        raise _refusal(node, f"has {len(op.windows)} spatial axes instead of two")
+    height, width = op.windows
     if op.groups == op.in_channels == op.out_channels > 1:
-        return Depthwise(windows, op.bias)
-    return Convolution(op.out_channels, windows, op.groups, op.bias)
+        return Depthwise((height, width), op.bias)
+    return Convolution(op.out_channels, (height, width), op.groups, op.bias)
 
 
-def _two(node: Node, windows: tuple[Window, ...]) -> Windows:
-    if len(windows) != 2:
-        raise _unsayable(node, f"has {len(windows)} spatial axes instead of two")
-    return windows[0], windows[1]
-
-
-def _unsayable(node: Node, reason: str) -> NotationError:
+def _refusal(node: Node, reason: str) -> NotationError:
     return NotationError(f"{node.name}: the notation cannot say this layer: it {reason}; keep the network itself")

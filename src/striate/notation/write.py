@@ -19,7 +19,7 @@ from striate.notation.syntax import (
     Residual,
     default_pad,
 )
-from striate.ops import AdaptiveAvgPool, AvgPool, Dropout, MaxPool
+from striate.ops import AdaptiveAvgPool, AvgPool, Dropout, GlobalAvgPool, MaxPool
 
 _WORD_OF = {layer: word for word, layer in WORDS.items()}
 
@@ -46,26 +46,52 @@ def _item(item: Item) -> str:
 
 def write_layer(layer: Layer) -> str:
     """The notation of one layer.  Raises: NotationError on a setting that the notation has no letters for."""
+    if reason := unsayable(layer):
+        raise NotationError(f"notation: it cannot say a layer that {reason}")
     match layer:
         case Convolution(out_channels, windows, groups, bias):
-            text = f"{out_channels}C{_convolution(windows)}{f'g{groups}' if groups > 1 else ''}{_bias(bias)}"
+            return f"{out_channels}C{_convolution(windows)}{f'g{groups}' if groups > 1 else ''}{_bias(bias)}"
         case Depthwise(windows, bias):
-            text = f"DW{_convolution(windows)}{_bias(bias)}"
+            return f"DW{_convolution(windows)}{_bias(bias)}"
         case Dense(features, bias):
-            text = f"{features}{_bias(bias)}"
-        case MaxPool(windows):
-            text = f"MP{_pool(windows)}"
-        case AvgPool(windows, count_include_pad=True):
-            text = f"AP{_pool(windows)}"
+            return f"{features}{_bias(bias)}"
+        case MaxPool(windows) | AvgPool(windows):
+            return ("MP" if isinstance(layer, MaxPool) else "AP") + _pool(windows)
         case AdaptiveAvgPool(out):
-            text = f"AAP{_axes([str(n) for n in out])}"
-        case Dropout(p, whole_channels=False):
-            text = f"D{Decimal(repr(p)):f}"
+            return f"AAP{_axes([str(n) for n in out])}"
         case _:
-            text = _WORD_OF.get(layer, "")
-    if not text:
-        raise NotationError(f"notation: has a setting without letters in {layer}")
-    return text
+            return f"D{Decimal(repr(layer.p)):f}" if isinstance(layer, Dropout) else _WORD_OF[layer]
+
+
+def unsayable(layer: Layer) -> str:
+    """What about `layer` the notation has no letters for, to follow "it"; empty where it can be written."""
+    match layer:
+        case Convolution(windows=windows) | Depthwise(windows=windows) | MaxPool(windows) | AvgPool(windows):
+            reason = _unsayable_windows(windows)
+        case AdaptiveAvgPool(out):
+            reason = _unsayable_axes(len(out))
+        case _:
+            reason = ""
+    match layer:
+        case AvgPool(count_include_pad=False):
+            reason = reason or "leaves its padding out of the average"
+        case GlobalAvgPool(keep_axes=True):
+            reason = "keeps 1x1 maps that are not flattened"
+        case Dropout(whole_channels=True):
+            reason = "drops whole channels"
+    return reason
+
+
+def _unsayable_windows(windows: Sequence[Window]) -> str:
+    if reason := _unsayable_axes(len(windows)):
+        return reason
+    if any(w.ceil_mode for w in windows):
+        return "has ceil_mode"
+    return "has negative padding" if any(min(w.pad_lo, w.pad_hi) < 0 for w in windows) else ""
+
+
+def _unsayable_axes(axes: int) -> str:
+    return "" if axes == 2 else f"has {axes} spatial axes instead of two"
 
 
 def _convolution(windows: Sequence[Window]) -> str:
@@ -85,8 +111,6 @@ def _pool(windows: Sequence[Window]) -> str:
 
 
 def _kernel(windows: Sequence[Window]) -> str:
-    if len(windows) != 2 or any(w.ceil_mode or min(w.pad_lo, w.pad_hi) < 0 for w in windows):
-        raise NotationError(f"notation: has ceil_mode, negative padding or not two axes in {windows}")
     return _axes([str(w.kernel) for w in windows])
 
 
