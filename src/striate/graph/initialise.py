@@ -7,7 +7,7 @@ from math import prod, sqrt
 import numpy as np
 
 from striate.graph.network import Network
-from striate.ops import Array, WeightSpec
+from striate.ops import Array, Linear, WeightSpec
 
 _ONES = {"gamma", "running_var"}
 _ZEROS = {"bias", "beta", "running_mean"}
@@ -21,7 +21,7 @@ def initialise(network: Network, seed: int) -> Network:
     means 0; gamma and variances 1. Each weight has its own stream of the seed, so adding a layer changes no other.
     """
     specs = network.weight_specs()
-    last = next((n.weights["weight"] for n in reversed(network.nodes) if "weight" in n.weights), None)
+    last = next((n.weights["weight"] for n in reversed(network.nodes) if isinstance(n.op, Linear)), None)
     return network.with_weights(
         {name: _start(name, spec, seed, 1.0 if name == last else 2.0) for name, spec in specs.items()}
     )

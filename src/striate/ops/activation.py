@@ -54,7 +54,6 @@ def _silu_slope(x: Array) -> Array:
 
 CURVES: Mapping[str, Curve] = MappingProxyType(
     {
-        # name: Curve(value, slope, steepest, roundings, onnx)
         "relu": Curve(lambda x: np.maximum(x, 0), lambda x: (x > 0).astype(x.dtype), 1.0, 0, ("Relu", {})),
         "relu6": Curve(
             lambda x: np.clip(x, 0, 6), lambda x: _inside(x, 0, 6), 1.0, 0, ("Clip", {"min": 0.0, "max": 6.0})

@@ -135,4 +135,5 @@ def describe_pads(lo: Sequence[int], hi: Sequence[int]) -> str:
         return ""
     if tuple(lo) == tuple(hi):
         return f"p{span(lo)}"
-    return "p" + "x".join(f"{a}:{b}" for a, b in zip(lo, hi, strict=True))
+    sides = [f"{a}:{b}" for a, b in zip(lo, hi, strict=True)]
+    return f"p{sides[0]}" if len(set(sides)) == 1 else "p" + "x".join(sides)

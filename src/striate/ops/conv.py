@@ -137,14 +137,11 @@ class Conv(Op):
 
     def describe(self) -> str:
         """`64C3x5 s2 p1 d2 g4`, leaving out what is 1 or 0."""
+        strides, dilations = [w.stride for w in self.windows], [w.dilation for w in self.windows]
         parts = [f"{self.out_channels}C{span(self.kernel)}"]
-        for letter, values in (
-            ("s", [w.stride for w in self.windows]),
-            ("d", [w.dilation for w in self.windows]),
-        ):
-            if any(v != 1 for v in values):
-                parts.append(letter + span(values))
+        parts.append(f"s{span(strides)}" if any(s != 1 for s in strides) else "")
         parts.append(describe_pads([w.pad_lo for w in self.windows], [w.pad_hi for w in self.windows]))
+        parts.append(f"d{span(dilations)}" if any(d != 1 for d in dilations) else "")
         parts.append(f"g{self.groups}" if self.groups > 1 else "")
         return " ".join(p for p in parts if p)
 

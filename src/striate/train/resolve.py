@@ -12,7 +12,7 @@ from striate.train.recipe import Recipe
 IMAGES_SHOWN = 100_000  # of a whole run: a minute or two of small images on two CPU cores
 EPOCHS_LEAST, EPOCHS_MOST = 10, 100
 BATCH_MOST = 128  # a CPU is busy from here on, and more steps an epoch need fewer epochs
-STEPS_AN_EPOCH = 20  # a small set takes smaller batches rather than fewer updates than this
+STEPS_AN_EPOCH = 50  # a small set takes smaller batches rather than fewer updates than this
 LR_AT_128 = 0.1  # for SGD with momentum 0.9 and batches of 128; He et al. 2016, arXiv:1512.03385, sec. 4.2
 SHIFT_SHARE = 14  # a fourteenth of the shorter side: 2 px of 28, 16 px of 224
 FLIP_SAFE = ("sample", "fashion-mnist")  # clothes: a mirrored shoe is a shoe of the same class
