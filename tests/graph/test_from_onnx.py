@@ -1,5 +1,7 @@
 """The reader against ONNX Runtime: our own files, torch's exports, third parties' files, and hand-made graphs."""
 
+# ruff: noqa: E501 - a table of refusals, one row a line
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,0 +1,149 @@
+"""Loading an artifact: every check on the file's bytes first, then a library may parse it.
+
+What the digest proves is that the file is whole and as it was written, not who wrote it: a file made to deceive
+carries a right digest. So all that follows holds for such a file too: it can be wrong, but not dangerous.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from striate.artifact.manifest import Manifest, parse
+from striate.artifact.wire import scan
+from striate.artifact.write import DIGEST_CHARS, DIGEST_KEY, MANIFEST_KEY
+from striate.errors import ArtifactError, StriateError
+from striate.graph import INPUT, Network, infer_shapes
+from striate.graph.from_onnx import from_onnx
+from striate.graph.to_onnx import BATCH, IR_VERSION, LOGITS, OPSET
+
+MAX_BYTES = 2**30
+MAX_MANIFEST_CHARS = 2**23
+MAX_TENSOR_ELEMENTS = 2**26  # of one image in one layer: 256 MB in float32
+OP_TYPES = frozenset(
+    {
+        "Add", "AveragePool", "BatchNormalization", "Clip", "Concat", "Conv", "Elu", "Flatten", "Gemm",
+        "GlobalAveragePool", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "MaxPool", "Mul", "Relu",
+        "Sigmoid", "Softmax", "Sum", "Tanh",
+    }
+)  # fmt: skip
+"""What our writer writes; a test compares it with the layers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A loaded artifact: the network with its weights, what the file says about it, and the file's bytes."""
+
+    network: Network
+    manifest: Manifest
+    model_bytes: bytes
+
+
+def load(path: Path) -> Artifact:
+    """Load and check an artifact.
+
+    In this order: a regular file of at most `MAX_BYTES` (no symbolic link); digest; a bounded walk over its bytes
+    (`wire.scan`); interface, opset and operators; manifest and graph digest; the network with its shapes; weights
+    finite and variances not negative. Nothing outside the file is read.
+    Raises: ArtifactError in one line that names the file.
+    """
+    try:
+        return _checked(_read(path))
+    except StriateError as fault:
+        raise ArtifactError(f"{path}: {fault}") from None
+    except RecursionError:
+        raise ArtifactError(f"{path}: the manifest is nested too deeply; ship the network again") from None
+
+
+def _read(path: Path) -> bytes:
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as fault:
+        reason = "is a symbolic link" if path.is_symlink() else fault.strerror
+        raise ArtifactError(f"cannot be opened ({reason}); give the path of the model file itself") from None
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(handle)
+        raise ArtifactError("is no regular file; give the path of the model file itself")
+    with os.fdopen(handle, "rb") as file:
+        if status.st_size > MAX_BYTES:
+            raise ArtifactError(
+                f"has {status.st_size:,} bytes, more than {MAX_BYTES:,}; this is no artifact of striate"
+            )
+        return file.read(status.st_size)
+
+
+def _checked(data: bytes) -> Artifact:
+    body, digest = data[:-DIGEST_CHARS], data[-DIGEST_CHARS:]
+    if hashlib.sha256(body).hexdigest().encode() != digest:
+        raise ArtifactError(
+            "truncated, altered, or no artifact of striate (the digest at its end does not match); copy it again from "
+            "where it was shipped, or ship the network again"
+        )
+    graph_sha256 = hashlib.sha256(scan(data)).hexdigest()
+    try:
+        model = onnx.load_model_from_string(data)
+    except Exception:  # noqa: BLE001 - protobuf's errors differ between its implementations
+        raise ArtifactError("not an ONNX model; ship the network again") from None
+    _check_model(model)
+    manifest = _manifest(model)
+    if manifest.graph_sha256 != graph_sha256:
+        raise ArtifactError("the graph is not the one that the manifest describes; ship the network again")
+    network = from_onnx(model)
+    _check_network(network, manifest)
+    return Artifact(network, manifest, data)
+
+
+def _check_model(model: onnx.ModelProto) -> None:
+    """Versions, interface and operators are those that our writer pins."""
+    opsets = [(o.domain, o.version) for o in model.opset_import]
+    if (model.ir_version, opsets) != (IR_VERSION, [("", OPSET)]):
+        raise ArtifactError(
+            f"IR version {model.ir_version} with operators {opsets}; this version of striate loads IR {IR_VERSION}, "
+            f"opset {OPSET}: ship the network again"
+        )
+    graph = model.graph
+    ends = [v.name for v in graph.input], [v.name for v in graph.output]
+    if ends != ([INPUT], [LOGITS]):
+        raise ArtifactError(f"inputs and outputs are {ends}; an artifact has {INPUT!r} and {LOGITS!r}")
+    if foreign := sorted({node.op_type for node in graph.node} - OP_TYPES):
+        raise ArtifactError(f"operators {foreign} are not allowed; an artifact uses {', '.join(sorted(OP_TYPES))}")
+    written = [INPUT, *(name for n in graph.node for name in n.output), *(t.name for t in graph.initializer)]
+    if len(written) != len(set(written)):
+        raise ArtifactError("two tensors have the same name; ship the network again")
+    if any(t.data_type != onnx.TensorProto.FLOAT for t in graph.initializer):
+        raise ArtifactError("a weight is not float32; ship the network again")
+
+
+def _manifest(model: onnx.ModelProto) -> Manifest:
+    keys = [entry.key for entry in model.metadata_props]
+    if keys != [MANIFEST_KEY, DIGEST_KEY]:
+        raise ArtifactError(f"metadata keys are {keys}; an artifact has {MANIFEST_KEY} and {DIGEST_KEY}")
+    text = model.metadata_props[0].value
+    if len(text) > MAX_MANIFEST_CHARS:
+        raise ArtifactError(f"the manifest has {len(text):,} characters, more than {MAX_MANIFEST_CHARS:,}")
+    return parse(text)
+
+
+def _check_network(network: Network, manifest: Manifest) -> None:
+    shapes = infer_shapes(network)
+    told = (manifest.input.name, manifest.input.shape, manifest.output.name, manifest.output.shape)
+    got = (INPUT, (BATCH, *network.input_shape), LOGITS, (BATCH, *shapes[network.output]))
+    if told != got or network.input_shape != manifest.prepared().shape or got[3] != (BATCH, len(manifest.classes)):
+        raise ArtifactError(f"the manifest describes {told}, the graph is {got}; ship the network again")
+    name, largest = max(shapes.items(), key=lambda item: prod(item[1]))
+    if prod(largest) > MAX_TENSOR_ELEMENTS:
+        raise ArtifactError(f"{name} has {prod(largest):,} values an image, more than {MAX_TENSOR_ELEMENTS:,}")
+    for name, array in network.weights.items():
+        if not np.isfinite(array).all():
+            raise ArtifactError(f"weight {name!r} holds NaN or infinity; train the network again")
+    for node in network:
+        if "running_var" in node.weights and (network.weights[node.weights["running_var"]] < 0).any():
+            raise ArtifactError(f"{node.name}: a variance is negative; train the network again")
