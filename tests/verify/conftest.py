@@ -38,3 +38,9 @@ ENGINES = {"numpy": run_by_numpy, "onnxruntime": run_by_onnxruntime}
 def engine(request):
     """Network -> callable, for each engine in turn."""
     return ENGINES[request.param]
+
+
+@pytest.fixture
+def numpy_engine():
+    """Network -> callable, by the NumPy reference rounded to float32."""
+    return run_by_numpy
