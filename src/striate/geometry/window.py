@@ -31,10 +31,7 @@ class Window:
     ceil_mode: bool = False
 
     def __post_init__(self) -> None:
-        for what in ("kernel", "stride", "dilation"):
-            value = getattr(self, what)
-            if value < 1:
-                raise GeometryError(f"{what}={value} is not a window; use a whole number of at least 1")
+        _check_taps(self)
 
     @property
     def extent(self) -> int:
@@ -42,21 +39,20 @@ class Window:
         return self.dilation * (self.kernel - 1) + 1
 
     def out_size(self, in_size: int) -> int:
-        """Number of windows: floor((n + pad_lo + pad_hi - extent) / s) + 1.
+        """Number of windows: floor((n + pad_lo + pad_hi - extent) / s) + 1, and the overhanging one in ceil mode.
 
         Raises: GeometryError if not even one window fits.
         """
         room = in_size + self.pad_lo + self.pad_hi - self.extent
-        if room < 0 and not (self.ceil_mode and room > -self.stride):
+        count = room // self.stride + 1
+        if self.ceil_mode and room % self.stride and self.first(count) < in_size:
+            count += 1  # one more window overhangs; it starts before the right padding, so it may read a pixel
+        if count < 1:
             raise GeometryError(
                 f"a window of {self.extent} px does not fit {in_size} px padded by {self.pad_lo} and {self.pad_hi}"
                 f"; the input must be at least {self.extent - self.pad_lo - self.pad_hi} px"
             )
-        if not self.ceil_mode:
-            return room // self.stride + 1
-        count = -(-room // self.stride) + 1
-        # A window that would start in the right padding or beyond reads nothing real: it is left out.
-        return count - 1 if (count - 1) * self.stride >= in_size + self.pad_lo else count
+        return count
 
     def first(self, out_index: int) -> int:
         """Input index of the first tap of window `out_index`; negative means padding."""
@@ -127,6 +123,12 @@ class Adaptive:
 
     out: int
 
+    def __post_init__(self) -> None:
+        if self.out < 1:
+            raise GeometryError(
+                f"an adaptive output of {self.out} units is not possible; use a whole number of at least 1"
+            )
+
     def out_size(self, in_size: int) -> int:
         """The stated output size, whatever the input's."""
         return self.out
@@ -156,6 +158,9 @@ class Transposed:
     pad_lo: int = 0
     pad_hi: int = 0
     extra: int = 0
+
+    def __post_init__(self) -> None:
+        _check_taps(self)
 
     @property
     def extent(self) -> int:
@@ -191,6 +196,13 @@ class Transposed:
 
 AxisMap = Window | Pointwise | Whole | Adaptive | Transposed
 """How the outputs along one axis read the inputs along it."""
+
+
+def _check_taps(window: Window | Transposed) -> None:
+    for what in ("kernel", "stride", "dilation"):
+        value = getattr(window, what)
+        if value < 1:
+            raise GeometryError(f"{what}={value} is not a window; use a whole number of at least 1")
 
 
 def per_axis(value: int | Sequence[int], axes: int, what: str) -> tuple[int, ...]:
