@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -12,7 +14,7 @@ from striate.ops import Activation, BatchNorm, Conv, Dropout, GlobalAvgPool, Lin
 from striate.rewrite import rewrite
 from striate.verify import Proof, input_cases, prove, require
 from striate.verify.proof import Worst
-from striate.verify.tally import Squares, scale_of, share, worst_of
+from striate.verify.tally import Squares, Tally, scale_of, share, worst_of
 
 
 def small():
@@ -166,6 +168,28 @@ def test_an_original_that_overflows_proves_nothing(numpy_engine):
     with np.errstate(over="ignore", invalid="ignore"):
         proof = prove(huge, rewritten, numpy_engine(rewritten), numpy_engine(huge), cases_for(huge))
     assert proof.fault.startswith("fc: the original in float32 gives values that are not finite on ")
+
+
+def test_an_error_of_the_result_beyond_the_factor_is_a_fault():
+    """Each layer may be within its own allowance and the sum of luck still too much."""
+    tally = Tally("fc", "linear", is_result=True)
+    want = np.array([[1.0, 0.5]])
+    tally.compare_errors(want, want + 1e-7, want + 1e-5, np.ones((1, 2)), ("a",))
+    assert tally.fault() == "rounding: float32 error of the result grew from 1.0e-07 to 1.0e-05 of its scale"
+    tally.is_result = False
+    assert tally.fault() == ""
+
+
+def test_a_result_taken_from_the_wrong_layer_is_named(numpy_engine):
+    b = Builder("twice", (2, 6, 9))
+    b.add(GlobalAvgPool(), INPUT, name="gap")
+    b.add(Linear(2, 2), "gap", name="fc")
+    b.add(Linear(2, 2), "fc", name="result")
+    original = with_random_weights(b.build(), 0).astype(np.float64)
+    wrong = replace(original, output="fc")
+    proof = prove(original, wrong, numpy_engine(wrong), numpy_engine(original), cases_for(original))
+    assert [layer.name for layer in proof.layers] == ["gap", "fc", "result", "result"]
+    assert [bool(layer.fault) for layer in proof.layers] == [False, False, False, True]
 
 
 def test_small_parts():

@@ -57,6 +57,7 @@ class Decisions(Value):
     flips: inputs with another top class; flips_before: the same for the original network in float32
     unexplained: flips of certain inputs, each a fault
     smallest_margin: over the inputs, between the top two classes in float64
+    largest_error: over the inputs, of a class score of the shipped network; a flip needs half a margin of it
     """
 
     inputs: int = 0
@@ -65,6 +66,7 @@ class Decisions(Value):
     flips_before: int = 0
     unexplained: int = 0
     smallest_margin: float = 0.0
+    largest_error: float = 0.0
 
 
 class Proof(Value):
@@ -125,7 +127,8 @@ class Proof(Value):
             "bound": f"a layer makes at most {bound.of_bound.value:.0%} of its a-priori bound "
             f"({bound.name}, {bound.of_bound.case})",
             "decisions": f"{d.flips} top classes flip ({d.flips_before} before), {d.unexplained} unexplained; "
-            f"{d.certain} of {d.inputs} inputs certain whatever the rounding",
+            f"smallest margin {d.smallest_margin:.1e}, largest error {d.largest_error:.1e}; "
+            f"{d.certain} of {d.inputs} inputs certain by the bound",
         }
         return head, *(f"  {part:<10} {found}" for part, found in table.items())
 

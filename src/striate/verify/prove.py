@@ -7,7 +7,8 @@ name, and the result, is compared:
     the layer that has it; and once more from input to output;
 (2) rounding: what each layer of the shipped float32 network adds, measured in float64 from the very inputs that
     the engine gave it, is within the a-priori bound and at most `ROUNDING_FACTOR` times what the same layer of
-    the original float32 network adds; the error since the input is within its own bound;
+    the original float32 network adds; the error since the input is within its own bound, and that of the result
+    at most `RESULT_FACTOR` times the original's;
 (3) decisions: the top class flips only where the float64 margin is below twice the bound.
 
 Why these suffice, and what they do not show: docs/math/proof.md.
@@ -77,7 +78,8 @@ class _Comparison:
 
     def __init__(self, original: Network, rewritten: Network, pairs: Sequence[_Pair]) -> None:
         self.original, self.rewritten, self.pairs = original, rewritten, pairs
-        self.tallies = {pair: Tally(pair.before, original.node(pair.before).op.kind) for pair in pairs}
+        kinds = {node.name: node.op.kind for node in original}
+        self.tallies = {pair: Tally(pair.before, kinds[pair.before], pair is pairs[-1]) for pair in pairs}
         self.end_to_end = Worst()
         self.decisions = Decisions()
 
@@ -130,11 +132,15 @@ class _Comparison:
             last = self.tallies[self.pairs[-1]]
             last.broken = last.broken or "algebra: the results differ in float64 though every layer agrees"
 
+    def _known_before(self, x64: Array, tensors: Mapping[str, Array]) -> dict[str, Array]:
+        """The tensors of the original that the rewritten network has as well."""
+        return {INPUT: x64, **{pair.before: tensors[pair.before] for pair in self.pairs}}
+
     def _algebra(self, names: Sequence[str], x64: Array, exact: Mapping[str, Array]) -> None:
         """Part 1, layer by layer, each from the original's inputs."""
-        known = {INPUT: x64, **{pair.after: exact[pair.before] for pair in self.pairs}}
-        common = {INPUT: x64, **{pair.before: exact[pair.before] for pair in self.pairs}}
-        _, own = propagate(self.original, common, FLOAT64_UNIT)
+        _, own = propagate(self.original, self._known_before(x64, exact), FLOAT64_UNIT)
+        # Of the pairs, the one of results comes first here: where it shares a tensor with another, that one holds.
+        known = {INPUT: x64, **{pair.after: exact[pair.before] for pair in reversed(self.pairs)}}
         values, bounds = propagate(self.rewritten, known, FLOAT64_UNIT)
         for pair, tally in self.tallies.items():
             uncertainty = own[pair.before] + bounds[pair.after]
@@ -149,7 +155,7 @@ class _Comparison:
         after32: Mapping[str, Array],
     ) -> None:
         """Parts 2 and 3."""
-        before_at = {INPUT: x64, **{pair.before: before32[pair.before] for pair in self.pairs}}
+        before_at = self._known_before(x64, before32)
         after_at = {INPUT: x64, **{pair.after: after32[pair.after] for pair in self.pairs}}
         before64, _ = propagate(self.original, before_at, FLOAT32_UNIT)
         after64, bounds = propagate(self.rewritten, after_at, FLOAT32_UNIT)
@@ -192,6 +198,7 @@ def _decide(so_far: Decisions, exact: Array, before: Array, after: Array, bound:
         flips_before=so_far.flips_before + int((before.argmax(axis=1) != top).sum()),
         unexplained=so_far.unexplained + int((flipped & certain).sum()),
         smallest_margin=min(smallest, so_far.smallest_margin) if so_far.inputs else smallest,
+        largest_error=max(so_far.largest_error, float(np.abs(after - scores).max())),
     )
 
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from striate.graph import INPUT, Network
-from striate.graph.reference import run as run_exactly
+from striate.graph.reference import output as run_exactly
 from striate.ops import Array
-from striate.verify.bound import error_bounds, propagate
+from striate.verify.bound import propagate
 from striate.verify.proof import Value, Worst
 from striate.verify.prove import Engine
-from striate.verify.tally import share, worst_of
+from striate.verify.tally import result_allowed, scale_of, share, worst_of
 from striate.verify.tolerance import FLOAT32_UNIT
 
 
@@ -21,8 +21,8 @@ class Recheck(Value):
 
     of_bound: for each tensor that the engine returned, the largest float32 error made since the tensors before it
         that it returned, as a share of the a-priori bound
-    golden: largest difference of the recorded results from the shipped weights in float64, as a share of what
-        rounding those weights can make
+    golden: largest difference of the recorded results from the shipped weights in float64, as a share of what is
+        allowed after the float32 error that the proof measured
     """
 
     network: str
@@ -37,15 +37,16 @@ class Recheck(Value):
             if not worst.value <= 1:
                 return f"{name}: float32 error is {worst.value:.1f} times its bound ({worst.case})"
         if not self.golden.value <= 1:
-            return f"recorded results differ by {self.golden.value:.1f} times what rounding explains"
+            return f"recorded results differ by {self.golden.value:.1f} times what is allowed"
         return ""
 
 
-def prove_shipped(shipped: Network, golden: Array, logits: Array, engine: Engine) -> Recheck:
+def prove_shipped(shipped: Network, golden: Array, logits: Array, error: float, engine: Engine) -> Recheck:
     """Compare the engine with the shipped weights in float64, and those with what the original once answered.
 
     golden: (N, C, H, W) float32 recorded inputs
     logits: (N, K) recorded results of the original network in float64
+    error: float32 error of the result on record, `Proof.layers[-1].error_after`; rounding the weights is part of it
     engine: runs the shipped file; returns at least the result, better every layer's
     """
     network = shipped.astype(np.float64)
@@ -54,14 +55,14 @@ def prove_shipped(shipped: Network, golden: Array, logits: Array, engine: Engine
     got = {name: np.asarray(array, np.float64) for name, array in engine(golden).items()}
     known = {name: array for name, array in got.items() if name != network.output}
     values, bounds = propagate(network, {**known, INPUT: x}, FLOAT32_UNIT)
-    exact, allowed = run_exactly(network, x)[network.output], error_bounds(network, x)[network.output]
+    exact = run_exactly(network, x)
     return Recheck(
         network=network.name,
         inputs=len(x),
         of_bound={
             n.name: _worst(got[n.name] - values[n.name], bounds[n.name], names) for n in network if n.name in got
         },
-        golden=_worst(logits - exact, allowed, names),
+        golden=_worst(logits - exact, result_allowed(error) * scale_of(exact), names),
     )
 
 

@@ -9,7 +9,14 @@ import numpy as np
 
 from striate.ops import Array
 from striate.verify.proof import LayerProof, Worst
-from striate.verify.tolerance import ALGEBRA, FLOAT32_UNIT, ROUNDING_FACTOR, ROUNDING_ULPS, SMALLEST_SCALE
+from striate.verify.tolerance import (
+    ALGEBRA,
+    FLOAT32_UNIT,
+    RESULT_FACTOR,
+    ROUNDING_FACTOR,
+    ROUNDING_ULPS,
+    SMALLEST_SCALE,
+)
 
 
 def worst_of(values: Array, names: Sequence[str], so_far: Worst) -> Worst:
@@ -30,6 +37,11 @@ def share(part: Array, whole: Array) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio: Array = np.where(part == 0, 0.0, part / whole)
     return ratio
+
+
+def result_allowed(error_before: float) -> float:
+    """What the float32 error of a result may be, in units of its scale, given the original's."""
+    return RESULT_FACTOR * error_before + ROUNDING_ULPS * FLOAT32_UNIT
 
 
 @dataclass(slots=True)
@@ -55,6 +67,7 @@ class Tally:
 
     name: str
     kind: str
+    is_result: bool
     algebra: Worst = field(default_factory=Worst)
     algebra_of_allowed: Worst = field(default_factory=Worst)
     rounding_before: Squares = field(default_factory=Squares)
@@ -107,7 +120,6 @@ class Tally:
 
     def fault(self) -> str:
         """Why the layer fails, the most telling reason first; empty if it does not."""
-        before, after = self.rounding_before.root_mean(), self.rounding_after.root_mean()
         if self.broken:
             return self.broken
         if self.algebra_of_allowed.value > 1:
@@ -115,12 +127,22 @@ class Tally:
                 f"algebra: differs in float64 by up to {self.algebra.value:.1e} of its scale ({self.algebra.case}), "
                 f"{self.algebra_of_allowed.value:.1e} times what rounding explains"
             )
+        return self._made_here() or self._made_since_the_input()
+
+    def _made_here(self) -> str:
+        before, after = self.rounding_before.root_mean(), self.rounding_after.root_mean()
         if self.of_bound.value > 1:
             return f"rounding: float32 error is {self.of_bound.value:.1f} times its bound ({self.of_bound.case})"
         if after > self.rounding_allowed():
             return f"rounding: float32 error grew from {before:.1e} to {after:.1e} of its scale"
+        return ""
+
+    def _made_since_the_input(self) -> str:
+        before, after = self.error_before.root_mean(), self.error_after.root_mean()
         if self.of_running_bound.value > 1:
             return f"rounding: float32 error since the input is {self.of_running_bound.value:.1f} times its bound"
+        if self.is_result and after > result_allowed(before):
+            return f"rounding: float32 error of the result grew from {before:.1e} to {after:.1e} of its scale"
         return ""
 
     def result(self) -> LayerProof:
