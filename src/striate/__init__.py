@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 from striate._version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from striate.api import inspect as inspect
     from striate.classifier import Classifier as Classifier
     from striate.errors import StriateError as StriateError
     from striate.graph.network import Network as Network
+    from striate.jobs.networks import inspect as inspect
 
 # Every public name and the module that defines it. A new row is a decision: a test pins the list.
 PUBLIC = {
     "Classifier": "striate.classifier",
     "Network": "striate.graph.network",
     "StriateError": "striate.errors",
-    "inspect": "striate.api",
+    "inspect": "striate.jobs.networks",
 }
 
 

@@ -34,7 +34,7 @@ class Engine:
         self.preprocessing = self.artifact.manifest.prepared()
         if self.threads < 1:
             raise UsageError(f"engine: threads is {threads}; use at least 1")
-        self._session = _session(self.artifact, self.threads, spinning)
+        self._session = open_session(self.artifact.model_bytes, self.threads, spinning)
 
     @property
     def manifest(self) -> Manifest:
@@ -70,7 +70,8 @@ def probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     return result
 
 
-def _session(artifact: Artifact, threads: int, spinning: bool) -> ort.InferenceSession:
+def open_session(model_bytes: bytes, threads: int, spinning: bool) -> ort.InferenceSession:
+    """ONNX Runtime on a model's bytes, with every setting that decides speed stated.  Raises: ArtifactError."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -79,7 +80,7 @@ def _session(artifact: Artifact, threads: int, spinning: bool) -> ort.InferenceS
     options.log_severity_level = FATAL_ONLY
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
     try:
-        return ort.InferenceSession(artifact.model_bytes, options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(model_bytes, options, providers=["CPUExecutionProvider"])
     except Exception as fault:  # ONNX Runtime's exceptions share no base but Exception
         reason = " ".join(str(fault).split())[:200]
         raise ArtifactError(f"ONNX Runtime cannot run the model ({reason}); ship the network again") from fault

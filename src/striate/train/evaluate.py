@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import nn
 
 from striate.data.dataset import Part
@@ -16,56 +12,8 @@ from striate.data.preprocess import Preprocessing
 from striate.errors import RunError, ShapeError
 from striate.train import metrics
 from striate.train.feed import Normaliser, Pixels
-from striate.train.metrics import Counts
+from striate.train.metrics import Evaluation
 from striate.train.step import flags_kept
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Evaluation:
-    """confusion int64 (K, K), row = true class; loss = mean cross-entropy without smoothing, in nats."""
-
-    confusion: Counts
-    loss: float
-
-    @property
-    def images(self) -> int:
-        """How many were looked at."""
-        return int(self.confusion.sum())
-
-    @property
-    def right(self) -> int:
-        """How many were given their own class."""
-        return int(np.trace(self.confusion))
-
-    @property
-    def accuracy(self) -> float:
-        """Share right."""
-        return metrics.accuracy(self.confusion)
-
-    @property
-    def balanced_accuracy(self) -> float:
-        """Mean recall over the classes."""
-        return metrics.balanced_accuracy(self.confusion)
-
-    @property
-    def interval_95(self) -> tuple[float, float]:
-        """Wilson's 95 % interval of the accuracy."""
-        return metrics.wilson_interval(self.right, self.images)
-
-    def to_json(self) -> dict[str, Any]:
-        """A mapping of plain JSON values; a score that does not exist (0 / 0) is null."""
-        return {
-            "images": self.images,
-            "right": self.right,
-            "accuracy": self.accuracy,
-            "interval_95": list(self.interval_95),
-            "balanced_accuracy": self.balanced_accuracy,
-            "loss": self.loss,
-            "precision": _nulls(metrics.precision(self.confusion)),
-            "recall": _nulls(metrics.recall(self.confusion)),
-            "f1": _nulls(metrics.f1(self.confusion)),
-            "confusion": self.confusion.tolist(),
-        }
 
 
 def evaluate(
@@ -105,7 +53,3 @@ def _classes(shape: tuple[int, ...], images: int, least: int) -> int:
             "(the labels go that far); end the network in one number for each class"
         )
     return shape[1]
-
-
-def _nulls(scores: NDArray[np.float64]) -> list[float | None]:
-    return [None if np.isnan(score) else float(score) for score in scores]

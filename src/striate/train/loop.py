@@ -16,8 +16,9 @@ from striate.data.dataset import Dataset
 from striate.errors import RecipeError, RunError, ShapeError
 from striate.train.checkpoint import Checkpoint
 from striate.train.estimate import estimate_seconds
-from striate.train.evaluate import Evaluation, evaluate
+from striate.train.evaluate import evaluate
 from striate.train.feed import Feed, Normaliser, Pixels, steps_per_epoch
+from striate.train.metrics import Evaluation
 from striate.train.observer import Observer, Plan, Step
 from striate.train.progress import Progress
 from striate.train.recipe import Recipe

@@ -6,7 +6,9 @@ measured apart give the same scores as the whole.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import sqrt
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,3 +72,55 @@ def _ratios(part: Counts, whole: Counts) -> NDArray[np.float64]:
     out = np.full(part.shape, np.nan)
     np.divide(part, whole, out=out, where=whole > 0)
     return out
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evaluation:
+    """confusion int64 (K, K), row = true class; loss = mean cross-entropy without smoothing, in nats."""
+
+    confusion: Counts
+    loss: float
+
+    @property
+    def images(self) -> int:
+        """How many were looked at."""
+        return int(self.confusion.sum())
+
+    @property
+    def right(self) -> int:
+        """How many were given their own class."""
+        return int(np.trace(self.confusion))
+
+    @property
+    def accuracy(self) -> float:
+        """Share right."""
+        return accuracy(self.confusion)
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """Mean recall over the classes."""
+        return balanced_accuracy(self.confusion)
+
+    @property
+    def interval_95(self) -> tuple[float, float]:
+        """Wilson's 95 % interval of the accuracy."""
+        return wilson_interval(self.right, self.images)
+
+    def to_json(self) -> dict[str, Any]:
+        """A mapping of plain JSON values; a score that does not exist (0 / 0) is null."""
+        return {
+            "images": self.images,
+            "right": self.right,
+            "accuracy": self.accuracy,
+            "interval_95": list(self.interval_95),
+            "balanced_accuracy": self.balanced_accuracy,
+            "loss": self.loss,
+            "precision": _nulls(precision(self.confusion)),
+            "recall": _nulls(recall(self.confusion)),
+            "f1": _nulls(f1(self.confusion)),
+            "confusion": self.confusion.tolist(),
+        }
+
+
+def _nulls(scores: NDArray[np.float64]) -> list[float | None]:
+    return [None if np.isnan(score) else float(score) for score in scores]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from striate.train.evaluate import Evaluation
+from striate.train.metrics import Evaluation
 
 
 @dataclass(frozen=True, slots=True, eq=False)

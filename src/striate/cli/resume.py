@@ -1,0 +1,29 @@
+"""striate resume: continue a run that was stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from striate.cli.output import AsJson
+from striate.cli.train import report
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command()(resume)
+
+
+def resume(
+    run: Annotated[Path, typer.Argument(help="The run folder of an unfinished training.")],
+    json: AsJson = False,
+) -> None:
+    """Continue an unfinished run; on a CPU it ends in the same bits as if it had never stopped.
+
+    Example: striate resume runs/first
+    """
+    from striate.jobs import training
+
+    report(run, lambda observer: training.resume(run, observer), json)

@@ -1,0 +1,108 @@
+"""striate train: from images to a run folder."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from striate.cli.output import AsJson, note, percent, print_choices, print_json, seconds_text
+from striate.errors import UsageError
+
+if TYPE_CHECKING:
+    from striate.train.observer import Observer
+    from striate.train.recipe import Recipe
+    from striate.train.result import Result
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command()(train)
+
+
+def train(
+    data: Annotated[
+        str, typer.Argument(help="A folder of class folders, an .npz file, 'sample' or 'fashion-mnist'.")
+    ] = "",
+    net: Annotated[str | None, typer.Option(help="Notation, family or package.module:callable.")] = None,
+    out: Annotated[Path | None, typer.Option(help="New folder for the run (runs/N by default).")] = None,
+    recipe: Annotated[Path | None, typer.Option(help="A .toml or .json recipe; options given here win.")] = None,
+    size: Annotated[str | None, typer.Option("--input", "-i", metavar="CxHxW", help="What the network sees.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Images a step.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Decides order, augmentation and starting weights.")] = None,
+    flip: Annotated[bool | None, typer.Option(help="Mirror half of the images left to right.")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other key of the recipe; may repeat.")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Train a network on images and write a run folder: recipe, metrics, weights, curves, confusion matrix.
+
+    The best epoch is chosen on the validation part; the headline number comes from the test part, looked at once.
+
+    Example: striate train photos/ --net 32C3-BN-R-MP2-64C3-BN-R-GAP-6 --input 3x64x64 --out runs/first
+    """
+    given = {
+        "data": data or None, "net": net, "input": size, "epochs": epochs, "batch_images": batch, "peak_lr": lr,
+        "seed": seed, "flip": flip, "threads": threads,
+    }  # fmt: skip
+    from striate.jobs import training
+
+    prepared = training.prepare(_recipe(recipe, {k: v for k, v in given.items() if v is not None}, setting or []))
+    out = out or _next_run()
+    note(f"data {prepared.dataset.source}: {len(prepared.dataset.classes)} classes; run folder {out}")
+    print_choices(prepared.choices)
+    report(out, lambda observer: training.run(prepared, out, observer), json)
+
+
+def report(out: Path, run: Callable[[Observer], Result], json: bool) -> None:
+    """Run a training job under a progress bar and print its result."""
+    from striate.cli.progress import TrainingProgress
+
+    progress = TrainingProgress()
+    try:
+        result = run(progress)
+    finally:
+        progress.close()
+    if json:
+        print_json({"run": str(out), **result.to_json()})
+        return
+    best = result.headline
+    low, high = best.interval_95
+    part = "test" if result.test else "validation (there is no test part)"
+    interval = f"95 % interval {percent(low)} to {percent(high)}"
+    speed = f"{seconds_text(result.train_seconds)}, {result.images_per_s:,.0f} images/s"
+    print(f"{part}: {percent(best.accuracy)} of {best.images:,} images right ({interval})")
+    print(f"best epoch {result.best_epoch} of {result.epochs}; {speed}")
+    print(f"run folder: {out} (curves.png, confusion.png, weights.safetensors, metrics.jsonl)")
+    print(f"next: striate ship {out} -o model.onnx")
+
+
+def _recipe(file: Path | None, given: dict[str, object], settings: list[str]) -> Recipe:
+    from striate.train.recipe import Recipe, load_recipe
+
+    base = {} if file is None else load_recipe(file).model_dump(exclude_unset=True)
+    values = {"data": "sample", **base, **given, **dict(_setting(one) for one in settings)}
+    return Recipe(**values)
+
+
+def _setting(text: str) -> tuple[str, object]:
+    """("shift_px", 3) from "shift_px=3": a TOML value, or the text itself."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"--set {text!r} is not KEY=VALUE; write it as in --set weight_decay=0.0005")
+    try:
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, value
+
+
+def _next_run() -> Path:
+    taken = [int(p.name) for p in Path("runs").glob("*") if p.name.isdecimal()]
+    return Path("runs") / str(max(taken, default=0) + 1)

@@ -1,0 +1,137 @@
+"""Training jobs: from a recipe to a finished run folder, and from a run folder back to its network."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from striate.choice import Choice
+from striate.data import Dataset, load
+from striate.errors import CaptureError
+from striate.graph import Network, initialise
+from striate.jobs.networks import CALLABLE, call, parse_shape, read_network
+from striate.report import draw_confusion, draw_curves
+from striate.train.loop import resume as resume_loop
+from striate.train.loop import train as train_loop
+from striate.train.loop import trained as trained_module
+from striate.train.observer import Observer
+from striate.train.recipe import Recipe
+from striate.train.resolve import resolve
+from striate.train.result import Result
+from striate.train.state import Run
+
+if TYPE_CHECKING:
+    from torch import nn
+
+SMALL_PX = 40  # up to this side a network without a strided stem is both better and affordable
+SMALL_NET = "32C3-BN-R-32C3-MP2-BN-R-64C3-BN-R-64C3-MP2-BN-R-128C3-BN-R-GAP"
+LARGE_NET = "resnet18"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A run that could start: nothing in it is "auto" any more, and `choices` says what was decided and why."""
+
+    recipe: Recipe
+    dataset: Dataset
+    choices: tuple[Choice, ...]
+
+
+def prepare(recipe: Recipe) -> Prepared:
+    """Read the data that `recipe` names and decide everything that it leaves open.
+
+    Raises: DataError, RecipeError.
+    """
+    shape = None if recipe.input == "auto" else parse_shape(recipe.input)
+    dataset, choices = load(
+        recipe.data,
+        image_size=None if shape is None else (shape[1], shape[2]),
+        channels=None if shape is None else shape[0],
+        fit=recipe.fit,
+        validation_share=recipe.validation_share,
+        seed=recipe.seed,
+    )
+    return prepare_for(dataset, recipe, choices)
+
+
+def prepare_for(dataset: Dataset, recipe: Recipe, choices: tuple[Choice, ...] = ()) -> Prepared:
+    """As `prepare`, for data that are in memory already."""
+    channels, *size = dataset.preprocessing.shape
+    resolved, more = resolve(
+        recipe,
+        images=len(dataset.train),
+        channels=channels,
+        size=(size[0], size[1]),
+        classes=len(dataset.classes),
+        cores=len(os.sched_getaffinity(0)),
+    )
+    if not resolved.net:
+        choice = _default_net(min(size), len(dataset.classes))
+        resolved, more = resolved.changed(net=choice.value), (choice, *more)
+    return Prepared(resolved, dataset, (*choices, *more))
+
+
+def run(prepared: Prepared, out: Path, observer: Observer) -> Result:
+    """Train into the new folder `out` and draw its pictures.
+
+    Raises: RunError where `out` holds a run already; NotationError, ShapeError where the network does not fit.
+    """
+    module = build_module(prepared.recipe, prepared.dataset.classes)
+    result = train_loop(module, prepared.dataset, prepared.recipe, Run(out, prepared.choices), observer)
+    draw(result, prepared.dataset.classes, out)
+    return result
+
+
+def resume(out: Path, observer: Observer) -> Result:
+    """Continue the unfinished run in `out` to the weights it would have had.  Raises: RunError."""
+    result = resume_loop(out, build_module, lambda recipe: prepare(recipe).dataset, observer)
+    draw(result, Run(out).classes(), out)
+    return result
+
+
+def build_module(recipe: Recipe, classes: tuple[str, ...]) -> nn.Module:
+    """The network of a resolved recipe as a torch module with starting weights from the recipe's seed."""
+    if CALLABLE.fullmatch(recipe.net):
+        return _torch_module(recipe.net)
+    from striate.graph.to_torch import to_module
+
+    network = read_network(recipe.net, parse_shape(recipe.input), len(classes))
+    return to_module(network if network.weights else initialise(network, recipe.seed))
+
+
+def trained(folder: Path) -> nn.Module:
+    """The module of a finished run with its best weights, in eval mode.  Raises: RunError."""
+    return trained_module(folder, build_module)
+
+
+def trained_network(folder: Path) -> Network:
+    """The network of a finished run with its best weights.  Raises: RunError."""
+    from striate.graph.from_torch import capture
+
+    recipe = Run(folder).recipe()
+    return capture(trained(folder), parse_shape(recipe.input), name=recipe.net)
+
+
+def draw(result: Result, classes: tuple[str, ...], out: Path) -> None:
+    """Write curves.png and confusion.png into a run folder."""
+    best = result.headline
+    title = f"{'test' if result.test else 'validation'}: {best.right:,} of {best.images:,} right"
+    draw_curves(result.history, result.best_epoch, out / "curves.png")
+    draw_confusion(best.confusion, classes, title, out / "confusion.png")
+
+
+def _torch_module(target: str) -> nn.Module:
+    from torch import nn
+
+    module = call(target)
+    if not isinstance(module, nn.Module):
+        raise CaptureError(f"{target}: returned a {type(module).__name__}; it must return a torch.nn.Module")
+    return module
+
+
+def _default_net(side_px: int, classes: int) -> Choice:
+    if side_px <= SMALL_PX:
+        return Choice("net", f"{SMALL_NET}-{classes}", f"a small plain network for images of up to {SMALL_PX} px")
+    return Choice("net", LARGE_NET, f"for images above {SMALL_PX} px; name another with --net")
