@@ -134,6 +134,10 @@ def _check_case(case: GoldenCase, preprocessing: Preprocessing, classes: int) ->
         size = len(base64.b64decode(case.pixels, validate=True))
     except binascii.Error as fault:
         raise ValueError(f"golden case: pixels are not base64 ({fault})") from None
+    try:
+        case.expected()
+    except OverflowError:
+        raise ValueError("golden case: a logit is beyond float64") from None
     if size != np.prod(preprocessing.shape) or len(case.logits) != classes:
         raise ValueError(
             f"golden case: {size} pixels and {len(case.logits)} logits do not fit "

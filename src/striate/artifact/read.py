@@ -113,7 +113,7 @@ def _check_model(model: onnx.ModelProto) -> None:
     ends = [v.name for v in graph.input], [v.name for v in graph.output]
     if ends != ([INPUT], [LOGITS]):
         raise ArtifactError(f"inputs and outputs are {ends}; an artifact has {INPUT!r} and {LOGITS!r}")
-    if foreign := sorted({node.op_type for node in graph.node} - OP_TYPES):
+    if foreign := sorted({str(node.op_type) for node in graph.node} - OP_TYPES):
         raise ArtifactError(f"operators {foreign} are not allowed; an artifact uses {', '.join(sorted(OP_TYPES))}")
     written = [INPUT, *(name for n in graph.node for name in n.output), *(t.name for t in graph.initializer)]
     if len(written) != len(set(written)):

@@ -32,6 +32,7 @@ def from_onnx(model: onnx.ModelProto | Path, input_shape: Shape | None = None) -
     if model.functions or model.training_info or model.graph.sparse_initializer:
         raise CaptureError("onnx: the model holds functions, training graphs or sparse weights; export it without them")
     graph = model.graph
+    _check_text(graph)
     opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
     constants = {t.name: array(t) for t in graph.initializer}
     entry, shape = _entry(graph, constants, input_shape)
@@ -94,3 +95,16 @@ def _read(reading: Reading, node: onnx.NodeProto) -> None:
         reader(reading, node)
     except (ShapeError, GeometryError) as fault:
         raise reading.refusal(node, str(fault)) from None
+    except (ValueError, TypeError, IndexError, OverflowError) as fault:  # NumPy's, on weights that do not fit
+        reason = " ".join(str(fault).split())
+        raise reading.refusal(node, f"its weights and attributes do not fit each other ({reason})") from fault
+
+
+def _check_text(graph: onnx.GraphProto) -> None:
+    """Names are text: where the bytes are not UTF-8, protobuf hands out bytes instead."""
+    names = [graph.name, *(v.name for v in (*graph.input, *graph.output, *graph.initializer))]
+    for node in graph.node:
+        names += [node.name, node.op_type, node.domain, *node.input, *node.output]
+        names += [attribute.name for attribute in node.attribute]
+    if not all(isinstance(name, str) for name in names):
+        raise CaptureError("onnx: a name in the file is not UTF-8 text: it is damaged; export or copy it again")

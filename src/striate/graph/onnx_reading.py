@@ -52,13 +52,21 @@ class Reading:
         return CaptureError(f"onnx node {name!r} ({node.op_type}): {reason}")
 
     def attribute(self, node: onnx.NodeProto, name: str, default: Any) -> Any:  # noqa: ANN401 - ONNX's own variety
-        """An attribute's value: int, float, list, str or tensor."""
+        """An attribute's value, of the default's type; of any type where that is None.
+
+        Raises: CaptureError on another type.
+        """
         for one in node.attribute:
-            if one.name == name:
-                value = helper.get_attribute_value(one)
-                if isinstance(value, bytes):
-                    return value.decode(errors="replace")
-                return list(value) if isinstance(default, list | tuple) else value
+            if one.name != name:
+                continue
+            value = helper.get_attribute_value(one)
+            if isinstance(value, bytes):
+                value = value.decode(errors="replace")
+            if isinstance(default, list):
+                value = list(value) if one.type == onnx.AttributeProto.INTS else value
+            if default is not None and type(value) is not type(default):
+                raise self.refusal(node, f"attribute {name} is {type(value).__name__}, not {type(default).__name__}")
+            return value
         return default
 
     def constant(self, node: onnx.NodeProto, position: int) -> Array | None:
