@@ -130,6 +130,14 @@ def test_numbers_that_cannot_be_a_window_are_named(numbers, message):
         assert str(fault.value) == message
 
 
+def test_a_crop_at_the_end_excludes_an_overhang():
+    with pytest.raises(GeometryError) as fault:
+        Window(3, stride=2, pad_hi=-1, ceil_mode=True)
+    assert str(fault.value) == (
+        "pad_hi=-1 with ceil_mode: the overhang would read what is cropped; use ceil_mode=False"
+    )
+
+
 def test_a_window_that_does_not_fit_says_what_would():
     with pytest.raises(GeometryError) as fault:
         Window(5, dilation=2, pad_lo=1, pad_hi=2).out_size(5)

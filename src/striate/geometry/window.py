@@ -32,6 +32,10 @@ class Window:
 
     def __post_init__(self) -> None:
         _check_taps(self)
+        if self.ceil_mode and self.pad_hi < 0:
+            raise GeometryError(
+                f"pad_hi={self.pad_hi} with ceil_mode: the overhang would read what is cropped; use ceil_mode=False"
+            )
 
     @property
     def extent(self) -> int:

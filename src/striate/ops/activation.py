@@ -21,7 +21,7 @@ class Curve:
     """An activation function of one variable.
 
     value, slope: f(x) and f'(x); steepest: the largest |f'|; roundings: operations on the longest path;
-    onnx: op types and attributes applied in turn, or None where a composition is needed.
+    onnx: the node's op type and attributes; a Clip's bounds are attributes here and inputs in the file.
     """
 
     value: Callable[[Array], Array]
@@ -110,7 +110,7 @@ class Activation(Op):
         return CURVES[self.curve].value(inputs[0])
 
     def backward(self, grad: Array, inputs: Sequence[Array], output: Array, weights: Weights) -> Gradients:
-        """dy f'(x); at a kink, the slope from the left, as in torch."""
+        """dy f'(x); at a kink, the slope of the flatter side, as in torch."""
         return (grad * CURVES[self.curve].slope(inputs[0]),), {}
 
     def error_bound(

@@ -124,6 +124,13 @@ def spread(values: Array, ndim: int) -> Array:
     return values.reshape(1, -1, *(1,) * (ndim - 2))
 
 
+def onnx_pads(kind: str, before: Sequence[int], after: Sequence[int]) -> list[int]:
+    """ONNX's `pads`: all beginnings, then all ends.  Raises: ShapeError where padding crops, which ONNX forbids."""
+    if min(*before, *after) < 0:
+        raise ShapeError(f"{kind} with negative padding has no ONNX node; crop the images instead")
+    return [*before, *after]
+
+
 def span(values: Sequence[int]) -> str:
     """`3` for (3, 3), `3x5` for (3, 5)."""
     return str(values[0]) if len(set(values)) == 1 else "x".join(map(str, values))

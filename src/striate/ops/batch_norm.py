@@ -113,10 +113,14 @@ class BatchNorm(Op):
         """The running mean and variance after a batch: (1 - momentum) old + momentum new.
 
         The variance of the batch enters with Bessel's correction, n / (n - 1), as in torch; it is the biased
-        one that normalises the batch itself.
+        one that normalises the batch itself.  Raises: ShapeError on one value a channel, which has no variance.
         """
         mean, var = self.batch_statistics(x)
         count = x.size // self.channels
+        if count < 2:
+            raise ShapeError(
+                "batch_norm in training got one value a channel, needs at least two; use a larger batch or image"
+            )
         kept = 1 - self.momentum
         return (
             kept * weights["running_mean"] + self.momentum * mean,

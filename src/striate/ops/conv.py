@@ -26,6 +26,7 @@ from striate.ops.base import (
     WeightSpec,
     describe_pads,
     need_maps,
+    onnx_pads,
     rounding_growth,
     span,
     spread,
@@ -53,6 +54,8 @@ class Conv(Op):
                 raise ShapeError(
                     f"conv: groups={self.groups} does not divide {what}={channels}; use one of {divisors(channels)}"
                 )
+        if any(w.ceil_mode for w in self.windows):
+            raise ShapeError("conv has no ceil_mode, which is for pools; pad the end of the axis instead")
 
     @property
     def kernel(self) -> tuple[int, ...]:
@@ -130,7 +133,7 @@ class Conv(Op):
             "kernel_shape": list(self.kernel),
             "strides": [w.stride for w in self.windows],
             "dilations": [w.dilation for w in self.windows],
-            "pads": [w.pad_lo for w in self.windows] + [w.pad_hi for w in self.windows],
+            "pads": onnx_pads(self.kind, [w.pad_lo for w in self.windows], [w.pad_hi for w in self.windows]),
             "group": self.groups,
         }
         return [OnnxNode("Conv", (inputs[0], *names), (output,), attributes)]

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from striate.errors import ShapeError
+from striate.errors import GeometryError, ShapeError
 from striate.geometry import Adaptive, AxisMap, Whole, Window
 from striate.ops.base import (
     Array,
@@ -24,6 +24,7 @@ from striate.ops.base import (
     Weights,
     describe_pads,
     need_maps,
+    onnx_pads,
     rounding_growth,
     span,
 )
@@ -37,10 +38,17 @@ class _WindowPool(Op):
     windows: tuple[Window, ...]
 
     def out_shape(self, *inputs: Shape) -> Shape:
-        """(C, Ho, Wo)."""
+        """(C, Ho, Wo).  Raises: GeometryError also where a window meets no pixel, since it would have no value."""
         (shape,) = inputs
         need_maps(self.kind, shape, None, len(self.windows))
-        return (shape[0], *(w.out_size(n) for w, n in zip(self.windows, shape[1:], strict=True)))
+        outs = [w.out_size(n) for w, n in zip(self.windows, shape[1:], strict=True)]
+        for w, n, out in zip(self.windows, shape[1:], outs, strict=True):
+            if not all(w.reads(i, n) for i in range(out)):
+                raise GeometryError(
+                    f"{self.kind}: a window of {w.extent} px on {n} px padded by {w.pad_lo} and {w.pad_hi} "
+                    "reads padding only and has no value; use less padding"
+                )
+        return (shape[0], *outs)
 
     def axis_maps(self, shape: Shape) -> tuple[AxisMap, ...]:
         """The windows themselves."""
@@ -58,15 +66,23 @@ class _WindowPool(Op):
         return " ".join(p for p in parts if p)
 
     def _onnx_attributes(self, shape: Shape) -> dict[str, list[int]]:
-        """Kernel, strides and pads; an overhanging last window becomes explicit padding."""
+        """Kernel, strides and pads; an overhanging last window becomes explicit padding.
+
+        Raises: ShapeError on padding that ONNX Runtime refuses: not less than the kernel, however dilated.
+        """
         ends = []
         for w, n in zip(self.windows, shape[1:], strict=True):
             overhang = w.first(w.out_size(n) - 1) + w.extent - n
-            ends.append(max(w.pad_hi, overhang) if w.ceil_mode else w.pad_hi)
+            ends.append(max(w.pad_hi, overhang))
+            if max(w.pad_lo, ends[-1]) >= w.kernel:
+                raise ShapeError(
+                    f"{self.kind} padded by {max(w.pad_lo, ends[-1])} px with a kernel of {w.kernel} has no ONNX node; "
+                    "pad less than the kernel, or set ceil_mode=False"
+                )
         return {
             "kernel_shape": [w.kernel for w in self.windows],
             "strides": [w.stride for w in self.windows],
-            "pads": [w.pad_lo for w in self.windows] + ends,
+            "pads": onnx_pads(self.kind, [w.pad_lo for w in self.windows], ends),
         }
 
 
@@ -168,7 +184,9 @@ class AvgPool(_WindowPool):
         for w, n in zip(self.windows, shape[1:], strict=True):
             outs = range(w.out_size(n))
             if self.count_include_pad:
-                axis = [min(w.first(i) + w.extent, n + w.pad_hi) - w.first(i) for i in outs]
+                # Taps in the padded input: those that an overhanging window has beyond it are not counted.
+                padded = n + w.pad_hi
+                axis = [len(range(w.first(i), min(w.first(i) + w.extent, padded), w.dilation)) for i in outs]
             else:
                 axis = [len(w.reads(i, n)) for i in outs]
             counts = np.multiply.outer(counts, np.array(axis))
@@ -234,6 +252,9 @@ class AdaptiveAvgPool(Op):
     kind: ClassVar[str] = "adaptive_avg_pool"
     out: tuple[int, ...]
 
+    def __post_init__(self) -> None:
+        self._cells()  # raises where an output is no size
+
     def out_shape(self, *inputs: Shape) -> Shape:
         """(C, *out)."""
         (shape,) = inputs
@@ -241,8 +262,8 @@ class AdaptiveAvgPool(Op):
         return (shape[0], *self.out)
 
     def axis_maps(self, shape: Shape) -> tuple[AxisMap, ...]:
-        """The adaptive cells."""
-        return tuple(Adaptive(n) for n in self.out)
+        """The adaptive cells; an axis with one of them is read whole."""
+        return tuple(Whole() if cells.out == 1 else cells for cells in self._cells())
 
     def forward(self, inputs: Sequence[Array], weights: Weights) -> Array:
         """Mean of each cell."""
@@ -273,7 +294,7 @@ class AdaptiveAvgPool(Op):
         self, inputs: Sequence[str], output: str, weights: Mapping[str, str], shapes: Sequence[Shape]
     ) -> list[OnnxNode]:
         """An AveragePool of the same cells.  Raises: ShapeError where the cells are uneven, which ONNX cannot say."""
-        windows = [Adaptive(m).as_window(n) for m, n in zip(self.out, shapes[0][1:], strict=True)]
+        windows = [cells.as_window(n) for cells, n in zip(self._cells(), shapes[0][1:], strict=True)]
         if any(w is None for w in windows):
             raise ShapeError(
                 f"adaptive_avg_pool from {shapes[0][1:]} to {self.out} has uneven cells and no ONNX node; "
@@ -285,6 +306,9 @@ class AdaptiveAvgPool(Op):
         """`to 7`."""
         return f"to {span(self.out)}"
 
+    def _cells(self) -> tuple[Adaptive, ...]:
+        return tuple(Adaptive(n) for n in self.out)
+
     def _cell(self, unit: Sequence[int], shape: Shape) -> tuple[slice, ...]:
-        cells = (Adaptive(m).reads(i, n) for i, m, n in zip(unit, self.out, shape[2:], strict=True))
-        return (slice(None), slice(None), *(slice(c.start, c.stop) for c in cells))
+        reads = [cells.reads(i, n) for cells, i, n in zip(self._cells(), unit, shape[2:], strict=True)]
+        return (slice(None), slice(None), *(slice(r.start, r.stop) for r in reads))

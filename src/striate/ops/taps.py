@@ -19,12 +19,16 @@ Index = tuple[Any, ...]
 
 
 def pad(x: Array, windows: Sequence[Window], fill: float = 0.0) -> Array:
-    """Pad (N, C, H, W) by each window's padding with `fill`, and on to the end of an overhanging last window."""
-    widths = [(0, 0), (0, 0)]
+    """Pad (N, C, H, W) by each window's padding with `fill`, and on to the end of an overhanging last window.
+
+    Negative padding crops.
+    """
+    widths, kept = [(0, 0), (0, 0)], [slice(None), slice(None)]
     for w, n in zip(windows, x.shape[2:], strict=True):
         end = w.first(w.out_size(n) - 1) + w.extent
-        widths.append((w.pad_lo, max(w.pad_hi, end - n)))
-    return np.pad(x, widths, constant_values=fill)
+        widths.append((max(0, w.pad_lo), max(0, w.pad_hi, end - n)))
+        kept.append(slice(max(0, -w.pad_lo), n + min(0, w.pad_hi)))
+    return np.pad(x[tuple(kept)], widths, constant_values=fill)
 
 
 def slices(windows: Sequence[Window], sizes: Sequence[int]) -> Iterator[tuple[Index, Index]]:
@@ -42,6 +46,8 @@ def slices(windows: Sequence[Window], sizes: Sequence[int]) -> Iterator[tuple[In
 
 
 def unpad(padded: Array, windows: Sequence[Window], sizes: Sequence[int]) -> Array:
-    """The part of a padded array that lies on the input: the inverse of `pad`."""
-    spatial = (slice(w.pad_lo, w.pad_lo + n) for w, n in zip(windows, sizes, strict=True))
-    return padded[(slice(None), slice(None), *spatial)]
+    """The part of a padded array that lies on the input, with zeros where `pad` cropped: its adjoint."""
+    cropped = [(0, 0), (0, 0), *((max(0, -w.pad_lo), max(0, -w.pad_hi)) for w in windows)]
+    starts = [max(0, w.pad_lo) for w in windows]
+    spatial = (slice(start, start + n) for start, n in zip(starts, sizes, strict=True))
+    return np.pad(padded, cropped)[(slice(None), slice(None), *spatial)]
