@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from striate.errors import GeometryError, ShapeError
-from striate.graph.check import check
+from striate.graph.check import check, check_reads
 from striate.graph.network import INPUT, Network, Node
 from striate.ops import Op, Shape
 
@@ -37,9 +37,10 @@ class Builder:
         """Append a layer that reads `inputs` and return its name.
 
         weights: role -> weight name; by default the state-dict names under `path`, which is `name` by default.
-        Raises: ShapeError that names the layer.
+        Raises: ShapeError, NetworkError that name the layer.
         """
         path = name if path is None else path
+        check_reads(name, op, inputs, self._shapes)
         try:
             shape = op.out_shape(*(self._shapes[i] for i in inputs))
         except (ShapeError, GeometryError) as fault:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Sequence
+
 from striate.errors import GeometryError, NetworkError, ShapeError
 from striate.graph.network import INPUT, Network, Node
-from striate.ops import Shape
+from striate.ops import Op, Shape
 
 
 def check(network: Network) -> Network:
@@ -25,17 +27,21 @@ def check(network: Network) -> Network:
     return network
 
 
-def _check_node(node: Node, known: set[str], shapes: dict[str, Shape]) -> None:
-    if node.name in known:
-        raise NetworkError(f"{node.name}: two layers have this name, or it is the input's; give each its own")
-    for name in node.inputs:
+def check_reads(layer: str, op: Op, inputs: Sequence[str], known: Container[str]) -> None:
+    """Check that `layer` may have its name and read `inputs`, with `known` written before it.  Raises: NetworkError."""
+    if layer in known:
+        raise NetworkError(f"{layer}: two layers have this name, or it is the input's; give each its own")
+    for name in inputs:
         if name not in known:
             raise NetworkError(
-                f"{node.name}: reads {name!r}, which is not written before it; order the layers so that it is"
+                f"{layer}: reads {name!r}, which is not written before it; order the layers so that it is"
             )
-    arity = node.op.arity
-    if len(node.inputs) != arity if arity else len(node.inputs) < 2:
-        raise NetworkError(f"{node.name}: {node.op.kind} reads {arity or '2 or more'} inputs, got {len(node.inputs)}")
+    if len(inputs) != op.arity if op.arity else len(inputs) < 2:
+        raise NetworkError(f"{layer}: {op.kind} reads {op.arity or '2 or more'} inputs, got {len(inputs)}")
+
+
+def _check_node(node: Node, known: set[str], shapes: dict[str, Shape]) -> None:
+    check_reads(node.name, node.op, node.inputs, known)
     roles = {spec.role: spec.shape for spec in node.op.weight_specs()}
     if set(roles) != set(node.weights):
         raise NetworkError(f"{node.name}: {node.op.kind} has weights {sorted(roles)}, got {sorted(node.weights)}")

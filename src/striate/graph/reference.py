@@ -67,11 +67,15 @@ def gradient(
 
 
 def running_averages(network: Network, values: Mapping[str, Array]) -> dict[str, Array]:
-    """The running means and variances after the training batch that gave `values`, by weight name."""
-    updated = {}
+    """The running means and variances after the training batch that gave `values`, by weight name.
+
+    Where two layers share them, each layer updates what the one before it left, as in torch.
+    """
+    updated: dict[str, Array] = {}
     for node in network:
         if isinstance(node.op, BatchNorm):
-            mean, var = node.op.running_averages(values[node.inputs[0]], network.weights_of(node))
+            before = {role: updated.get(name, network.weights[name]) for role, name in node.weights.items()}
+            mean, var = node.op.running_averages(values[node.inputs[0]], before)
             updated[node.weights["running_mean"]], updated[node.weights["running_var"]] = mean, var
     return updated
 
