@@ -226,7 +226,7 @@ CRAFTED = {
     "NaN": (set_weight("fc.weight", np.nan), r"weight 'fc.weight' holds NaN or infinity; train the network again"),
     "infinity": (set_weight("bn.weight", np.inf), r"weight 'bn.weight' holds NaN or infinity"),
     "variance": (set_weight("running_var", -1), r"bn: a variance is negative; train the network again"),
-    "huge maps": (huge_pads, r"has [\d,]+ values an image, more than 67,108,864"),
+    "huge maps": (huge_pads, r"a kernel, stride, pad or group is beyond 4,096; ship the network again"),
     "metadata": (lambda m: m.metadata_props.insert(0, onnx.StringStringEntryProto(key="a")), "metadata keys"),
     "output": (lambda m: setattr(m.graph.output[0], "name", "act"), "an artifact has 'input' and 'logits'"),
 }  # fmt: skip

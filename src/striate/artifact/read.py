@@ -26,6 +26,7 @@ from striate.graph.to_onnx import BATCH, IR_VERSION, LOGITS, OPSET
 
 MAX_BYTES = 2**30
 MAX_MANIFEST_CHARS = 2**23
+MAX_ATTRIBUTE = 2**12  # kernels, strides, pads, groups: beyond it, even the arithmetic of shapes takes its time
 MAX_TENSOR_ELEMENTS = 2**26  # of one image in one layer: 256 MB in float32
 OP_TYPES = frozenset(
     {
@@ -115,6 +116,9 @@ def _check_model(model: onnx.ModelProto) -> None:
         raise ArtifactError(f"inputs and outputs are {ends}; an artifact has {INPUT!r} and {LOGITS!r}")
     if foreign := sorted({str(node.op_type) for node in graph.node} - OP_TYPES):
         raise ArtifactError(f"operators {foreign} are not allowed; an artifact uses {', '.join(sorted(OP_TYPES))}")
+    numbers = [i for n in graph.node for a in n.attribute for i in (a.i, *a.ints)]
+    if max(map(abs, numbers), default=0) > MAX_ATTRIBUTE:
+        raise ArtifactError(f"a kernel, stride, pad or group is beyond {MAX_ATTRIBUTE:,}; ship the network again")
     written = [INPUT, *(name for n in graph.node for name in n.output), *(t.name for t in graph.initializer)]
     if len(written) != len(set(written)):
         raise ArtifactError("two tensors have the same name; ship the network again")
