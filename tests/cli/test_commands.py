@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -71,7 +70,9 @@ def test_inspect_reads_runs_and_models(striate, finished, model, form):
 @pytest.mark.usefixtures("seeded")
 def test_inspect_calls_a_function_of_a_module(striate, tmp_path, monkeypatch):
     (tmp_path / "my_nets.py").write_text(
-        "from torch import nn\ndef small():\n    return nn.Sequential(nn.Conv2d(2, 3, 3), nn.Flatten(), nn.Linear(105, 4))\n"
+        "from torch import nn\n"
+        "def small():\n"
+        "    return nn.Sequential(nn.Conv2d(2, 3, 3), nn.Flatten(), nn.Linear(105, 4))\n"
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
@@ -174,7 +175,9 @@ def test_predict_runs_without_torch(model, photos):
         "import sys; from striate.cli.app import main; code = main(sys.argv[1:]); "
         "sys.exit(code or ('torch' in sys.modules and 99))"
     )
-    done = subprocess.run([sys.executable, "-c", code, "predict", str(model), str(photos[0])], capture_output=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, "predict", str(model), str(photos[0])], capture_output=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(str(photos[0]).encode())
 
@@ -189,7 +192,7 @@ def test_a_killed_run_is_named_and_resumes_to_the_same_bits(striate, finished, t
         "main(sys.argv[1:])"
     )
     arguments = [*command, "--out", str(out), "--set", "checkpoint_seconds=0"]
-    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True)
+    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, check=False)
     assert done.returncode == 9, done.stderr
     again = striate(*command, "--out", out)
     assert (again.code, again.err.splitlines()[-1]) == (

@@ -1,0 +1,189 @@
+"""Capturing torch modules: the same function, nothing executed, the module left as it was, faults in one line."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from striate.errors import CaptureError
+from striate.graph import initialise, reference
+from striate.graph.from_torch import capture
+from striate.graph.to_torch import to_module
+from striate.notation import read
+
+torch = pytest.importorskip("torch")
+nn, F = torch.nn, torch.nn.functional
+
+pytestmark = [
+    pytest.mark.usefixtures("seeded"),
+    pytest.mark.filterwarnings("ignore:Using padding='same':UserWarning"),  # torch on its own speed; wanted here
+]
+
+
+class Block(nn.Module):
+    """A residual block with a functional middle."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, (3, 5), padding=(1, 2), groups=channels)
+
+    def forward(self, x):
+        y = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        y = self.conv2(y)
+        y += x
+        return torch.relu(y)
+
+
+class Odd(nn.Module):
+    """Everything at once: functional calls, concat, a gate, control flow on shapes, one layer used twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, (5, 3), stride=(2, 1), padding=(2, 1), dilation=(1, 2))
+        self.block = Block(8)
+        self.gate = nn.Conv2d(8, 8, 1)
+        self.same = nn.Conv2d(16, 6, 4, padding="same", dilation=(1, 2))
+        self.drop = nn.Dropout2d(0.2)
+        self.fc = nn.Linear(6 * 2 * 3, 4)
+
+    def forward(self, x):
+        x = F.pad(x, (1, 0, 0, 2))
+        x = self.block(self.stem(x))
+        x = x * torch.sigmoid(self.gate(F.adaptive_avg_pool2d(x, 1)))
+        x = torch.cat([x, F.silu(self.block(x))], dim=1)
+        x = F.max_pool2d(x, 3, stride=2, padding=1, ceil_mode=True)
+        if x.shape[-1] > 3:
+            x = F.avg_pool2d(x, 2, count_include_pad=False)
+        x = F.adaptive_avg_pool2d(self.drop(F.leaky_relu(self.same(x))), (2, 3))
+        return self.fc(x.view(x.size(0), -1))
+
+
+def warmed(module):
+    """The module with running statistics that are not 0 and 1."""
+    with torch.no_grad():
+        for part in module.modules():
+            if isinstance(part, nn.BatchNorm2d):
+                part.running_mean.normal_()
+                part.running_var.uniform_(0.5, 2)
+    return module
+
+
+def test_the_captured_network_computes_what_the_module_computes():
+    module = warmed(Odd()).double().eval()
+    network = capture(module, (3, 19, 17))
+    x = torch.randn(2, 3, 19, 17, dtype=torch.float64)
+    with torch.inference_mode():
+        want = module(x).numpy()
+    assert np.abs(reference.output(network, x.numpy()) - want).max() < 1e-12
+    assert [node.name for node in network][:7] == [
+        "stem", "block.conv1", "block.bn1", "block.relu", "block.conv2", "block.add", "block.relu_2",
+    ]  # fmt: skip
+    assert network.node("block.conv1_2").weights == network.node("block.conv1").weights
+
+
+@pytest.mark.parametrize(
+    ("net", "shape"), [("resnet18", (3, 65, 47)), ("vgg11_bn", (3, 32, 40)), ("mobilenet_v2", (3, 40, 33))]
+)
+def test_families_come_back_node_by_node(net, shape):
+    network = initialise(read(net, shape), 0)
+    back = capture(to_module(network), shape, name=net)
+    assert [(n.name, n.op, n.inputs, dict(n.weights)) for n in back] == [
+        (n.name, n.op, n.inputs, dict(n.weights)) for n in network
+    ]
+    assert all(np.array_equal(back.weights[name], array) for name, array in network.weights.items())
+
+
+@pytest.mark.slow
+def test_torch_export_gives_the_same_convolutions_in_the_same_order():
+    module = Odd().eval()
+    network = capture(module, (3, 19, 17), with_weights=False)
+    program = torch.export.export(module, (torch.zeros(2, 3, 19, 17),))
+    exported = [
+        tuple(node.meta["val"].shape[1:])
+        for node in program.graph.nodes
+        if node.op == "call_function" and node.target in (torch.ops.aten.conv2d.default, torch.ops.aten.conv2d.padding)
+    ]
+    from striate.graph import infer_shapes
+
+    shapes = infer_shapes(network)
+    assert exported == [shapes[node.name] for node in network if node.op.kind == "conv"]
+
+
+def test_nothing_is_executed_and_the_module_stays_as_it_was():
+    module = warmed(Odd()).train()
+    module.block.bn1.eval()  # frozen on purpose: its own flag must come back
+    flags = [part.training for part in module.modules()]
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    state = torch.get_rng_state()
+    ran = []
+    handle = module.stem.register_forward_hook(lambda *_: ran.append("hook"))
+    capture(module, (3, 19, 17))
+    assert [part.training for part in module.modules()] == flags
+    assert all(torch.equal(before[name], tensor) for name, tensor in module.state_dict().items())
+    assert torch.equal(state, torch.get_rng_state())
+    assert ran == ["hook"]  # the caller's hooks stay in place
+    handle.remove()
+    assert not any(part._forward_hooks or part._forward_pre_hooks for part in module.modules())
+    assert all(parameter.grad is None for parameter in module.parameters())
+    module(torch.zeros(2, 3, 19, 17))  # and it still runs
+
+
+def test_the_network_is_a_value_that_training_does_not_change():
+    module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten())
+    network = capture(module, (1, 4, 5))
+    with torch.no_grad():
+        module[0].weight.zero_()
+    assert network.weights["0.weight"].any()
+    with pytest.raises(ValueError, match="read-only"):
+        network.weights["0.weight"][:] = 0
+
+
+class Peeks(nn.Module):
+    def forward(self, x):
+        return x if x.sum() > 0 else torch.relu(x)
+
+
+class Two(nn.Module):
+    def forward(self, x):
+        return torch.relu(x), x
+
+
+class Raises(nn.Module):
+    def forward(self, x):
+        raise RuntimeError("no such thing\non two lines")
+
+
+class Same(nn.Module):
+    def forward(self, x):
+        return x
+
+
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [
+        (
+            nn.Sequential(nn.Conv2d(5, 3, 3)),
+            r"^Sequential: does not fit an input of 3x9x8: 0: conv got 3 channels, needs 5",
+        ),
+        (nn.Sequential(nn.Conv2d(3, 3, 11)), r"^Sequential: does not fit an input of 3x9x8: 0: a window of 11 px"),
+        (nn.Sequential(nn.BatchNorm2d(3, track_running_stats=False)), r"use track_running_stats=True$"),
+        (nn.Sequential(nn.Conv2d(3, 3, 3, padding=1, padding_mode="reflect")), r"reflect"),
+        (Two(), r"^Two: returns tuple, not one tensor; wrap it in a module that returns the logits$"),
+        (Same(), r"^Same: returns its input; a network needs at least one layer$"),
+        (
+            Raises(),
+            r"^Raises: Raises raised RuntimeError: no such thing on two lines; call it on a real batch of 3x9x8",
+        ),
+    ],
+)
+def test_faults_are_one_line(module, said):
+    with pytest.raises(CaptureError, match=said) as fault:
+        capture(module, (3, 9, 8))
+    assert "\n" not in str(fault.value)
+
+
+def test_a_function_of_pixel_values_is_refused():
+    with pytest.raises(CaptureError):
+        capture(Peeks(), (3, 9, 8))
