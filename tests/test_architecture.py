@@ -32,6 +32,7 @@ LEVELS = (
     "jobs",
     "classifier",
     "cli",
+    "__main__",
 )
 RANK = {room: level for level, row in enumerate(LEVELS) for room in row.split()}
 ROOT = "<the package root>"

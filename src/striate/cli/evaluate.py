@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
-    app.command()(evaluate)
+    app.command(short_help="Scores of a run or a shipped model.")(evaluate)
 
 
 def evaluate(

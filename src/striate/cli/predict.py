@@ -21,7 +21,7 @@ PROGRESS_SECONDS = 2.0
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
-    app.command()(predict)
+    app.command(short_help="Classes of image files, without torch.")(predict)
 
 
 def predict(

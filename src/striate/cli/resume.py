@@ -13,7 +13,7 @@ from striate.cli.train import report
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
-    app.command()(resume)
+    app.command(short_help="Continue a stopped run to the same bits.")(resume)
 
 
 def resume(

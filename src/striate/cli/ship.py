@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
-    app.command()(ship)
+    app.command(short_help="Fold, prove, and write one .onnx file.")(ship)
 
 
 def ship(

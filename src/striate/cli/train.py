@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
-    app.command()(train)
+    app.command(short_help="From images to a run folder.")(train)
 
 
 def train(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
-    app.command()(verify)
+    app.command(short_help="Check a shipped file, and prove it anew.")(verify)
 
 
 def verify(
