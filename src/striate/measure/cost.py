@@ -1,15 +1,14 @@
-"""What every layer of a network costs: parameters, multiply-accumulates, and memory for its activations."""
+"""What every layer of a network costs: parameters, arithmetic, and the bytes it moves and keeps."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 
-from striate.graph import INPUT, Network, infer_shapes
+from striate.graph import Network, infer_shapes
+from striate.measure.flops import flops
+from striate.measure.memory import FLOAT32_BYTES, kept_for_training
 from striate.ops import Shape
-
-FLOAT32_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,45 +17,40 @@ class Cost:
 
     parameters: learnable numbers first used here; one that an earlier layer shares is not counted again
     macs: multiply-accumulates by definition; macs_on_pixels leaves out those that multiply zero padding
+    flops: 2 macs + elementwise operations (`striate.measure.flops`); None where the layer has no definition
     output_bytes: its result in float32
+    kept_bytes: what it adds to the tensors that the backward pass needs (`kept_for_training`)
+    moved_bytes: inputs read once, weights read once, result written once, in float32
     """
 
     parameters: int
     macs: int
     macs_on_pixels: int
+    flops: int | None
     output_bytes: int
+    kept_bytes: int
+    moved_bytes: int
 
 
 def costs(network: Network, input_shape: Shape | None = None) -> dict[str, Cost]:
     """The cost of every layer, by name.  Raises: ShapeError."""
     shapes = infer_shapes(network, input_shape)
+    kept = kept_for_training(network, input_shape)
     counted: set[str] = set()
     result = {}
     for node in network:
-        inputs = [shapes[name] for name in node.inputs]
-        fresh = [s for s in node.op.weight_specs() if s.learnable and node.weights[s.role] not in counted]
+        inputs, output = [shapes[name] for name in node.inputs], shapes[node.name]
+        specs = node.op.weight_specs()
+        fresh = [s for s in specs if s.learnable and node.weights[s.role] not in counted]
         counted |= set(node.weights.values())
+        moved = sum(map(prod, inputs)) + prod(output) + sum(prod(s.shape) for s in specs)
         result[node.name] = Cost(
             parameters=sum(prod(s.shape) for s in fresh),
             macs=node.op.macs(*inputs),
             macs_on_pixels=node.op.macs_on_pixels(*inputs),
-            output_bytes=FLOAT32_BYTES * prod(shapes[node.name]),
+            flops=flops(node.op, inputs, output),
+            output_bytes=FLOAT32_BYTES * prod(output),
+            kept_bytes=kept[node.name],
+            moved_bytes=FLOAT32_BYTES * moved,
         )
     return result
-
-
-def peak_activation_bytes(network: Network, input_shape: Shape | None = None) -> int:
-    """The most float32 bytes alive at once for one image, running the nodes in order.
-
-    While a layer runs, its inputs, its output and every tensor still to be read are alive.
-    """
-    shapes: Mapping[str, Shape] = infer_shapes(network, input_shape)
-    last_use = {name: i for i, node in enumerate(network) for name in node.inputs}
-    last_use[network.output] = len(network)
-    alive = {INPUT: prod(shapes[INPUT])}
-    peak = alive[INPUT]
-    for i, node in enumerate(network):
-        alive[node.name] = prod(shapes[node.name])
-        peak = max(peak, sum(alive.values()))
-        alive = {name: size for name, size in alive.items() if last_use.get(name, -1) > i}
-    return FLOAT32_BYTES * peak

@@ -2,65 +2,134 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import reduce
 
-from striate.geometry import AxisMap, Field, Sight, Whole, step
+from striate.geometry import AxisMap, Field, Pointwise, Sight, Whole, step
 from striate.graph import INPUT, Network, Node, infer_shapes
-from striate.ops import Shape
+from striate.ops import Mul, Shape
+
+Paths = tuple[int, int]
+"""Field sizes in px along the shortest and along the longest path from the image to a unit."""
 
 
 @dataclass(frozen=True, slots=True)
 class AxisView:
     """What the units of one tensor see along one image axis.
 
-    field: size, jump and start, unclipped; None where no affine form exists
+    field: size, jump and start, unclipped; None where no affine form exists. A jump of 0: all units see the same
     sight: the exact sets of image pixels
+    paths: size over the shortest and the longest path; None where `field` is
     """
 
     field: Field | None
     sight: Sight
+    paths: Paths | None = (1, 1)
 
     def beside(self, other: AxisView) -> AxisView:
         """Two branches merged: the hull of the fields, the union of the sets. A branch of one unit is spread."""
-        fields = None if self.field is None or other.field is None else self.field.merge(other.field)
         size = max(len(self.sight), len(other.sight))
-        if len(self.sight) != len(other.sight):
-            fields = None
-        return AxisView(fields, _spread(self.sight, size).union(_spread(other.sight, size)))
+        sight = _spread(self.sight, size).union(_spread(other.sight, size))
+        spread = len(self.sight) != len(other.sight)
+        if spread or any(view.field is not None and view.field.jump == 0 for view in (self, other)):
+            field = _same_for_all(sight)
+        else:
+            field = None if self.field is None or other.field is None else self.field.merge(other.field)
+        if field is None or self.paths is None or other.paths is None:
+            return AxisView(field, sight, None)
+        if field.jump == 0:
+            return AxisView(field, sight, (field.size, field.size))
+        shortest, longest = min(self.paths[0], other.paths[0]), max(self.paths[1], other.paths[1])
+        return AxisView(field, sight, (shortest, longest))
+
+    @property
+    def read_pixels(self) -> int:
+        """How many image pixels reach at least one unit."""
+        seen = reduce(int.__or__, self.sight.sets)
+        return (seen & ((1 << self.sight.image) - 1)).bit_count()
 
 
 View = tuple[AxisView, ...]
 """One `AxisView` for each axis of the image."""
 
 
-def views(network: Network, input_shape: Shape | None = None) -> dict[str, View]:
+def views(network: Network, input_shape: Shape | None = None, *, gates: bool = True) -> dict[str, View]:
     """What every tensor of the network sees of an image of `input_shape` (C, H, W), in one pass over its nodes.
 
+    gates: with False, the local view: where maps are multiplied by one value a channel (squeeze-excite), what that
+    value saw is left out.
     Cost: one integer OR for every index that a window reads, on each axis. Raises: ShapeError.
     """
+    image = tuple(input_shape or network.input_shape)
+    return {INPUT: _of_image(image), **{node.name: view for node, view in walk(network, image, gates=gates)}}
+
+
+def walk(network: Network, input_shape: Shape | None = None, *, gates: bool = True) -> Iterator[tuple[Node, View]]:
+    """Node after node with what it sees, as in `views`, keeping only the tensors that are still to be read."""
     shapes = infer_shapes(network, input_shape)
-    seen: dict[str, View] = {INPUT: tuple(AxisView(Field(), Sight.of_image(n)) for n in shapes[INPUT][1:])}
+    last_use = {name: node.name for node in network for name in node.inputs}
+    alive: dict[str, View] = {INPUT: _of_image(shapes[INPUT])}
     for node in network:
-        merged = tuple(reduce(AxisView.beside, axis) for axis in zip(*(seen[i] for i in node.inputs), strict=True))
-        seen[node.name] = _through(node, merged, shapes[node.inputs[0]])
-    return seen
+        read = [name for name in node.inputs if gates or not is_gate(node, name, shapes)]
+        alive[node.name] = _through(node, _merged([alive[name] for name in read]), shapes[read[0]])
+        yield node, alive[node.name]
+        for name in {*node.inputs, node.name}:
+            if last_use.get(name, node.name) == node.name:
+                del alive[name]
+
+
+def gated(network: Network, input_shape: Shape | None = None) -> bool:
+    """Whether the network multiplies maps by values that are one unit wide on every image axis.  Raises: ShapeError."""
+    shapes = infer_shapes(network, input_shape)
+    return any(is_gate(node, name, shapes) for node in network for name in node.inputs)
+
+
+def is_gate(node: Node, name: str, shapes: Mapping[str, Shape]) -> bool:
+    """Whether `node` multiplies wider maps by the tensor `name`, which is one unit wide on every image axis."""
+    if not isinstance(node.op, Mul):
+        return False
+    return max(shapes[name][1:], default=1) == 1 < max(shapes[node.name][1:], default=1)
+
+
+def _of_image(shape: Shape) -> View:
+    return tuple(AxisView(Field(), Sight.of_image(n)) for n in shape[1:])
+
+
+def _merged(seen: Sequence[View]) -> View:
+    if len(seen) == 1:
+        return seen[0]
+    return tuple(reduce(AxisView.beside, axis) for axis in zip(*seen, strict=True))
 
 
 def _through(node: Node, view: View, shape: Shape) -> View:
     maps = node.op.axis_maps(shape)
-    if not maps:
-        return view  # a layer on vectors: each of its units sees what the vector sees
+    if not maps or all(isinstance(axis, Pointwise) for axis in maps):
+        return view  # a layer on vectors too: each of its units sees what the vector sees
     return tuple(_along(one, axis) for one, axis in zip(view, maps, strict=True))
 
 
 def _along(view: AxisView, axis: AxisMap) -> AxisView:
     sight = view.sight.through(axis)
-    field = step(view.field, axis, len(view.sight))
-    if isinstance(axis, Whole) and view.field is not None and (seen := sight.interval(0)):
+    if isinstance(axis, Whole):
         # One unit that reads the whole map: its place is fixed, so its field is stated as the image has it.
-        field = Field(seen[1] - seen[0] + 1, view.field.jump, seen[0])
-    return AxisView(field, sight)
+        seen = sight.interval(0)
+        if view.field is None or seen is None:
+            return AxisView(None, sight, None)
+        size = seen[1] - seen[0] + 1
+        return AxisView(Field(size, view.field.jump, seen[0]), sight, (size, size))
+    field = step(view.field, axis, len(view.sight))
+    if field is None or view.field is None or view.paths is None:
+        return AxisView(field, sight, None)
+    short, long = (step(replace(view.field, size=px), axis, len(view.sight)) for px in view.paths)
+    return AxisView(field, sight, None if short is None or long is None else (short.size, long.size))
+
+
+def _same_for_all(sight: Sight) -> Field | None:
+    """The field of units that all see the same interval of the image, which no unit's place moves: jump 0."""
+    seen = {sight.interval(unit) for unit in range(len(sight))}
+    first = seen.pop()
+    return None if seen or first is None else Field(first[1] - first[0] + 1, 0, first[0])
 
 
 def _spread(sight: Sight, size: int) -> Sight:

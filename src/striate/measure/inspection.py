@@ -2,61 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from striate.geometry import Field
-from striate.graph import Network, infer_shapes
-from striate.measure.cost import costs, peak_activation_bytes
-from striate.measure.fields import views
-from striate.measure.text import bytes_text, columns, pair, ranges, times
+from striate.graph import Network, Node, infer_shapes
+from striate.measure.cost import Cost, costs
+from striate.measure.fields import View, gated, walk
+from striate.measure.html import page
+from striate.measure.layer import Layer, Part, known_fields, padding_share
+from striate.measure.memory import peak_activation_bytes
+from striate.measure.table import choose, defaults, rows
+from striate.measure.text import aligned, bytes_text, ranges, times
+from striate.measure.tree import outline
 from striate.ops import Flatten, Linear, Shape
-
-HEADS = ("layer", "kind", "output", "field", "jump", "start", "parameters", "MACs")
-Part = Literal["features", "classifier"]
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """One row: where the layer stands, what it makes, what its units see, what it costs for one image.
-
-    fields: one `Field` an image axis, None where it has no affine form
-    seen: for the unit in the middle of the map, first and last image pixel on each axis, clipped by the image
-    """
-
-    name: str
-    kind: str
-    settings: str
-    part: Part
-    output: Shape
-    fields: tuple[Field | None, ...]
-    seen: tuple[tuple[int, int] | None, ...]
-    parameters: int
-    macs: int
-    macs_on_pixels: int
-    output_bytes: int
-
-    def to_json(self) -> dict[str, Any]:
-        """The row as plain data."""
-        return {
-            "name": self.name,
-            "kind": self.kind,
-            "settings": self.settings,
-            "part": self.part,
-            "output": list(self.output),
-            "receptive_field": _field_json(self.fields),
-            "seen_from_centre": [None if s is None else list(s) for s in self.seen],
-            "parameters": self.parameters,
-            "macs": self.macs,
-            "macs_on_pixels": self.macs_on_pixels,
-            "output_bytes": self.output_bytes,
-        }
 
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
     """A network measured at one input size. Its text is a table; `to_json` gives the same as data.
 
+    peak_activation_bytes: alive at once for one image; training_activation_bytes: kept for its backward pass
     unread: image pixels on each axis that cannot reach the result
     """
 
@@ -66,21 +32,59 @@ class Inspection:
     parameters: int
     macs: int
     macs_on_pixels: int
+    flops: int | None
     peak_activation_bytes: int
+    training_activation_bytes: int
+    moved_bytes: int
     unread: tuple[tuple[int, ...], ...]
 
     def __str__(self) -> str:
         """The layers in two parts, features and classifier, and the totals below."""
-        grid = columns(HEADS, [_cells(layer) for layer in self.layers], flush_right_from=3)
+        return self.table()
+
+    def _repr_html_(self) -> str:
+        """The table as HTML, which notebooks show."""
+        columns = choose(defaults(self.layers))
+        cells = zip(self.layers, rows(self.layers, columns), strict=True)
+        return page(f"{self.network}, input {times(self.input)}", columns, list(cells), list(self.totals()))
+
+    def table(self, names: Sequence[str] = (), *, tree: bool = False, depth: int | None = None) -> str:
+        """The layers as text.
+
+        names: which columns (`striate.measure.COLUMNS`); tree: grouped by module path, down to `depth` levels.
+        Raises: UsageError on an unknown column.
+        """
+        columns = choose(names or defaults(self.layers))
+        layers = list(outline(self.layers, depth)) if tree else self.layers
+        grid = aligned([c.head for c in columns], list(rows(layers, columns)), [c.is_number for c in columns])
         rule = max(map(len, grid))
         lines = [f"{self.network}   input {times(self.input)}", "", grid[0]]
         part = ""
-        for layer, line in zip(self.layers, grid[1:], strict=True):
-            if layer.part != part:
+        for layer, line in zip(layers, grid[1:], strict=True):
+            if layer.part != part and not tree:
                 part = layer.part
                 lines.append(f"-- {part} ".ljust(rule, "-"))
             lines.append(line)
-        return "\n".join([*lines, "-" * rule, *_totals(self)])
+        return "\n".join([*lines, "-" * rule, *self.totals()])
+
+    def totals(self) -> Iterator[str]:
+        """The lines below the table."""
+        padding = self.macs - self.macs_on_pixels
+        share = f"{100 * padding / self.macs:.1f} %" if self.macs else "none"
+        flops = "not defined for every layer" if self.flops is None else f"{self.flops:,}"
+        yield f"parameters {self.parameters:,}   MACs {self.macs:,} an image ({share} of them on zero padding)"
+        yield f"FLOPs {flops}   MACs per byte moved {self.macs / self.moved_bytes:.1f}"
+        yield (
+            f"activations: at most {bytes_text(self.peak_activation_bytes)} alive at once, one image in float32; "
+            f"training keeps {bytes_text(self.training_activation_bytes)}"
+        )
+        for axis, unread in zip(("rows", "columns"), self.unread, strict=False):
+            if unread:
+                yield f"image {axis} that reach no output: {ranges(unread)}"
+        if any(layer.fields != layer.local_fields for layer in self.layers):
+            yield "local: the field without what global gates (squeeze-excite) saw; with them every unit sees the image"
+        if any(known_fields(layer.fields) is None for layer in self.layers):
+            yield "?: no affine form; the field shown is what the middle unit sees of the image"
 
     def to_json(self) -> dict[str, Any]:
         """The measurement as plain data, in the shape that `striate inspect --json` prints."""
@@ -92,7 +96,11 @@ class Inspection:
                 "parameters": self.parameters,
                 "macs": self.macs,
                 "macs_on_pixels": self.macs_on_pixels,
+                "flops": self.flops,
                 "peak_activation_bytes": self.peak_activation_bytes,
+                "training_activation_bytes": self.training_activation_bytes,
+                "moved_bytes": self.moved_bytes,
+                "macs_per_byte": self.macs / self.moved_bytes,
                 "unread_pixels": [list(u) for u in self.unread],
             },
         }
@@ -103,35 +111,62 @@ def inspect_network(network: Network, input_shape: Shape | None = None) -> Inspe
 
     Raises: ShapeError that names the layer which the size does not fit.
     """
-    shapes, cost = infer_shapes(network, input_shape), costs(network, input_shape)
-    seen, part_of = views(network, input_shape), parts(network)
-    layers = []
-    for node in network:
-        view, c = seen[node.name], cost[node.name]
-        layers.append(
-            Layer(
-                name=node.name,
-                kind=node.op.kind,
-                settings=node.op.describe(),
-                part=part_of[node.name],
-                output=shapes[node.name],
-                fields=tuple(axis.field for axis in view),
-                seen=tuple(axis.sight.interval(len(axis.sight) // 2) for axis in view),
-                parameters=c.parameters,
-                macs=c.macs,
-                macs_on_pixels=c.macs_on_pixels,
-                output_bytes=c.output_bytes,
-            )
-        )
+    shape = tuple(input_shape or network.input_shape)
+    layers, unread = _measured(network, shape)
+    flops = [layer.flops for layer in layers if layer.flops is not None]
     return Inspection(
         network=network.name,
-        input=tuple(input_shape or network.input_shape),
-        layers=tuple(layers),
+        input=shape,
+        layers=layers,
         parameters=sum(layer.parameters for layer in layers),
         macs=sum(layer.macs for layer in layers),
         macs_on_pixels=sum(layer.macs_on_pixels for layer in layers),
-        peak_activation_bytes=peak_activation_bytes(network, input_shape),
-        unread=tuple(axis.sight.unread() for axis in seen[network.output]),
+        flops=sum(flops) if len(flops) == len(layers) else None,
+        peak_activation_bytes=peak_activation_bytes(network, shape),
+        training_activation_bytes=sum(layer.kept_bytes for layer in layers),
+        moved_bytes=sum(layer.moved_bytes for layer in layers),
+        unread=unread,
+    )
+
+
+def _measured(network: Network, shape: Shape) -> tuple[tuple[Layer, ...], tuple[tuple[int, ...], ...]]:
+    """Every layer, and the image pixels on each axis that do not reach the result."""
+    shapes, cost, part_of = infer_shapes(network, shape), costs(network, shape), parts(network)
+    local = walk(network, shape, gates=False) if gated(network, shape) else None
+    layers: list[Layer] = []
+    unread: tuple[tuple[int, ...], ...] = ()
+    for node, view in walk(network, shape):
+        near = next(local)[1] if local else view
+        layers.append(_layer(node, view, near, cost[node.name], part_of[node.name], shapes))
+        if node.name == network.output:
+            unread = tuple(axis.sight.unread() for axis in view)
+    return tuple(layers), unread
+
+
+def _layer(node: Node, view: View, near: View, cost: Cost, part: Part, shapes: Mapping[str, Shape]) -> Layer:
+    """One row. view: what the units see; near: the same without global gates."""
+    fields = tuple(axis.field for axis in near)
+    units = tuple(len(axis.sight) for axis in near)
+    return Layer(
+        name=node.name,
+        kind=node.op.kind,
+        settings=node.op.describe(),
+        part=part,
+        inputs=node.inputs,
+        output=shapes[node.name],
+        fields=tuple(axis.field for axis in view),
+        local_fields=fields,
+        paths=tuple(axis.paths for axis in near),
+        seen=tuple(axis.sight.interval(len(axis.sight) // 2) for axis in view),
+        padding_share=padding_share(fields, units, tuple(axis.sight.image for axis in near)),
+        read=tuple(axis.read_pixels for axis in view),
+        parameters=cost.parameters,
+        macs=cost.macs,
+        macs_on_pixels=cost.macs_on_pixels,
+        flops=cost.flops,
+        output_bytes=cost.output_bytes,
+        kept_bytes=cost.kept_bytes,
+        moved_bytes=cost.moved_bytes,
     )
 
 
@@ -147,42 +182,3 @@ def parts(network: Network) -> dict[str, Part]:
         inside = isinstance(node.op, starts) or any(part_of.get(i) == "classifier" for i in node.inputs)
         part_of[node.name] = "classifier" if inside else "features"
     return part_of
-
-
-def _field_json(fields: tuple[Field | None, ...]) -> dict[str, list[int]] | None:
-    known = [f for f in fields if f is not None]
-    if len(known) != len(fields):
-        return None
-    return {"size": [f.size for f in known], "jump": [f.jump for f in known], "start": [f.start for f in known]}
-
-
-def _cells(layer: Layer) -> tuple[str, ...]:
-    known = [f for f in layer.fields if f is not None]
-    field = (
-        (pair([f.size for f in known]), pair([f.jump for f in known]), pair([f.start for f in known]))
-        if len(known) == len(layer.fields)
-        else (pair([0 if s is None else s[1] - s[0] + 1 for s in layer.seen]), "?", "?")
-    )
-    return (
-        layer.name,
-        f"{layer.kind} {layer.settings}".strip(),
-        times(layer.output),
-        *field,
-        f"{layer.parameters:,}" if layer.parameters else "",
-        f"{layer.macs:,}" if layer.macs else "",
-    )
-
-
-def _totals(inspection: Inspection) -> list[str]:
-    padding = inspection.macs - inspection.macs_on_pixels
-    share = f"{100 * padding / inspection.macs:.1f} %" if inspection.macs else "none"
-    lines = [
-        f"parameters {inspection.parameters:,}   MACs {inspection.macs:,} an image ({share} of them on zero padding)",
-        f"activations: at most {bytes_text(inspection.peak_activation_bytes)} alive at once, one image in float32",
-    ]
-    for axis, unread in zip(("rows", "columns"), inspection.unread, strict=False):
-        if unread:
-            lines.append(f"image {axis} that reach no output: {ranges(unread)}")
-    if any(f is None for layer in inspection.layers for f in layer.fields):
-        lines.append("?: no affine form; the field shown is what the middle unit sees of the image")
-    return lines

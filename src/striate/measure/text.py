@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-def columns(heads: Sequence[str], rows: Sequence[Sequence[str]], flush_right_from: int) -> list[str]:
+def aligned(heads: Sequence[str], rows: Sequence[Sequence[str]], flush_right: Sequence[bool]) -> list[str]:
     """Lines of a table, heads first, each column as wide as its widest cell.
 
-    flush_right_from: the first column of numbers, which are set flush right.
+    flush_right: for each column, whether it is set flush right, as numbers are.
     """
     widths = [max(len(row[i]) for row in (heads, *rows)) for i in range(len(heads))]
-    return [_line(row, widths, flush_right_from) for row in (heads, *rows)]
+    return [_line(row, widths, flush_right) for row in (heads, *rows)]
 
 
-def _line(cells: Sequence[str], widths: Sequence[int], flush_right_from: int) -> str:
-    placed = (
-        c.rjust(w) if i >= flush_right_from else c.ljust(w) for i, (c, w) in enumerate(zip(cells, widths, strict=True))
-    )
+def _line(cells: Sequence[str], widths: Sequence[int], flush_right: Sequence[bool]) -> str:
+    placed = (c.rjust(w) if right else c.ljust(w) for c, w, right in zip(cells, widths, flush_right, strict=True))
     return "  ".join(placed).rstrip()
 
 

@@ -1,0 +1,48 @@
+"""The layers of a network grouped by module path: `layer1.0.conv1` stands in `0`, which stands in `layer1`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby
+
+from striate.measure.layer import Layer
+
+INDENT = "  "
+
+
+def outline(layers: Sequence[Layer], depth: int | None = None) -> Iterator[Layer]:
+    """The layers with a row above each group, indented by level; the last level shown stands for all below it.
+
+    A group's row has the output and the field of its last layer, and the sums of its layers' costs.
+    """
+    yield from _level([(layer, layer.name.split(".")) for layer in layers], 0, depth)
+
+
+def _level(items: Sequence[tuple[Layer, list[str]]], level: int, depth: int | None) -> Iterator[Layer]:
+    for name, group in groupby(items, key=lambda item: item[1][level]):
+        members = list(group)
+        inner = [item for item in members if len(item[1]) > level + 1]
+        if not inner:
+            yield from (replace(layer, name=INDENT * level + name) for layer, _ in members)
+            continue
+        yield _group([layer for layer, _ in members], INDENT * level + name)
+        if depth is None or level + 1 < depth:
+            yield from _level(inner, level + 1, depth)
+
+
+def _group(layers: Sequence[Layer], name: str) -> Layer:
+    known = [layer.flops for layer in layers if layer.flops is not None]
+    return replace(
+        layers[-1],
+        name=name,
+        kind=f"{len(layers)} layers",
+        settings="",
+        inputs=layers[0].inputs,
+        parameters=sum(layer.parameters for layer in layers),
+        macs=sum(layer.macs for layer in layers),
+        macs_on_pixels=sum(layer.macs_on_pixels for layer in layers),
+        flops=sum(known) if len(known) == len(layers) else None,
+        kept_bytes=sum(layer.kept_bytes for layer in layers),
+        moved_bytes=sum(layer.moved_bytes for layer in layers),
+    )
