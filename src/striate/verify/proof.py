@@ -110,9 +110,8 @@ class Proof(Value):
 
     def lines(self) -> tuple[str, ...]:
         """A short table for a person."""
-        total = sum(self.inputs.values())
         kinds = ", ".join(f"{count} {kind}" for kind, count in self.inputs.items())
-        head = f"{self.network}: {self.verdict} on {total} inputs ({kinds})"
+        head = f"{self.verdict} on {sum(self.inputs.values())} inputs: {kinds}"
         if self.fault:
             return head, f"  {'fault':<10} {self.fault}"
         algebra = max(self.layers, key=lambda layer: layer.algebra.value)
@@ -120,15 +119,13 @@ class Proof(Value):
         bound = max(self.layers, key=lambda layer: layer.of_bound.value)
         result, d = self.layers[-1], self.decisions
         table = {
-            "algebra": f"{len(self.layers)} layers differ by at most {algebra.algebra.value:.1e} of their scale in "
-            f"float64 ({algebra.name}, {algebra.algebra.case}), the result by {self.end_to_end.value:.1e}",
-            "rounding": f"float32 error of the result {result.error_before:.1e} before, {result.error_after:.1e} "
-            f"after; a layer makes at most {_used(grown):.0%} of what is allowed ({grown.name})",
-            "bound": f"a layer makes at most {bound.of_bound.value:.0%} of its a-priori bound "
-            f"({bound.name}, {bound.of_bound.case})",
+            "algebra": f"in float64 {len(self.layers)} layers differ by at most {algebra.algebra.value:.1e} of their "
+            f"scale ({algebra.name}), the result by {self.end_to_end.value:.1e}",
+            "rounding": f"float32 error of the result {result.error_before:.1e} before, {result.error_after:.1e} after; "
+            f"a layer uses at most {_used(grown):.0%} of its allowance",
+            "bound": f"a layer reaches at most {bound.of_bound.value:.0%} of its a-priori error bound ({bound.name})",
             "decisions": f"{d.flips} top classes flip ({d.flips_before} before), {d.unexplained} unexplained; "
-            f"smallest margin {d.smallest_margin:.1e}, largest error {d.largest_error:.1e}; "
-            f"{d.certain} of {d.inputs} inputs certain by the bound",
+            f"smallest margin {d.smallest_margin:.1e}, largest error {d.largest_error:.1e}",
         }
         return head, *(f"  {part:<10} {found}" for part, found in table.items())
 
