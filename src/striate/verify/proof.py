@@ -121,8 +121,8 @@ class Proof(Value):
         table = {
             "algebra": f"in float64 {len(self.layers)} layers differ by at most {algebra.algebra.value:.1e} of their "
             f"scale ({algebra.name}), the result by {self.end_to_end.value:.1e}",
-            "rounding": f"float32 error of the result {result.error_before:.1e} before, {result.error_after:.1e} after; "
-            f"a layer uses at most {_used(grown):.0%} of its allowance",
+            "rounding": f"float32 error of the result {result.error_before:.1e} before, {result.error_after:.1e} "
+            f"after; a layer uses at most {_used(grown):.0%} of its allowance",
             "bound": f"a layer reaches at most {bound.of_bound.value:.0%} of its a-priori error bound ({bound.name})",
             "decisions": f"{d.flips} top classes flip ({d.flips_before} before), {d.unexplained} unexplained; "
             f"smallest margin {d.smallest_margin:.1e}, largest error {d.largest_error:.1e}",
