@@ -23,7 +23,7 @@ def draw_curves(history: Sequence[Mapping[str, Any]], best_epoch: int, path: Pat
     history: rows of metrics.jsonl with epoch, train_loss, validation_loss and validation_accuracy.
     Raises: UsageError where matplotlib is not installed.
     """
-    figure = _figure(9.0, 3.4)
+    figure = figure_of(9.0, 3.4)
     epochs = [row["epoch"] for row in history]
     losses, accuracies = figure.subplots(1, 2)
     losses.plot(epochs, [row["train_loss"] for row in history], color=GRAY, label="training (smoothed labels)")
@@ -34,7 +34,7 @@ def draw_curves(history: Sequence[Mapping[str, Any]], best_epoch: int, path: Pat
     accuracies.axvline(best_epoch, color=ORANGE, linewidth=1, label=f"chosen: epoch {best_epoch}")
     accuracies.set(xlabel="epoch", ylabel="right, %", title="validation accuracy")
     accuracies.legend(frameon=False, loc="lower right")
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def draw_confusion(counts: NDArray[np.int64], classes: Sequence[str], title: str, path: Path) -> Path:
@@ -45,7 +45,7 @@ def draw_confusion(counts: NDArray[np.int64], classes: Sequence[str], title: str
     """
     size = len(classes)
     side = min(16.0, 2.6 + 0.45 * size)
-    figure = _figure(side + 1.0, side)
+    figure = figure_of(side + 1.0, side)
     axes = figure.subplots()
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -58,10 +58,10 @@ def draw_confusion(counts: NDArray[np.int64], classes: Sequence[str], title: str
             if count:
                 shade = "white" if shares[row, column] > 0.5 else INK
                 axes.text(column, row, str(count), ha="center", va="center", color=shade, fontsize=8)
-    return _save(figure, path)
+    return save(figure, path)
 
 
-def _figure(width_inches: float, height_inches: float) -> Figure:
+def figure_of(width_inches: float, height_inches: float) -> Figure:
     """A figure with its own canvas: no window system, no state shared with the caller's matplotlib."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -73,7 +73,8 @@ def _figure(width_inches: float, height_inches: float) -> Figure:
     return figure
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def save(figure: Figure, path: Path) -> Path:
+    """Write a figure to `path`, without the lines above and to the right of its axes."""
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, facecolor="white")
