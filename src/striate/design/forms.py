@@ -59,10 +59,6 @@ class Form:
             size += 2 * jump * (count * CONVOLUTIONS[self.kind] - 1)
         return size
 
-    def jump(self) -> int:
-        """Image px between neighbouring units of the last maps."""
-        return self.stem_stride << len(self.blocks) - 1
-
     def notation(self, width: int, classes: int) -> str:
         """The network whose first stage has `width` channels."""
         layers = [f"{width}C3{_stride(self.stem_stride)}-BN-R"]

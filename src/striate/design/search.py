@@ -14,8 +14,8 @@ from typing import Any
 from striate.design.budget import NAMES, Budget
 from striate.design.forms import Form, forms
 from striate.errors import UsageError
+from striate.graph import infer_shapes
 from striate.measure import Inspection, Layer, inspect_network
-from striate.measure.cost import costs
 from striate.measure.memory import peak_activation_bytes
 from striate.notation import canonical, parse, read, write
 from striate.ops import Shape
@@ -118,10 +118,10 @@ def _widest(form: Form, input_shape: Shape, classes: int, budget: Budget) -> str
 
 def _numbers(text: str, input_shape: Shape) -> dict[str, int]:
     network = read(text, input_shape)
-    cost = costs(network)
+    shapes = infer_shapes(network)
     return {
-        "macs": sum(c.macs for c in cost.values()),
-        "parameters": sum(c.parameters for c in cost.values()),
+        "macs": sum(node.op.macs(*(shapes[name] for name in node.inputs)) for node in network),
+        "parameters": network.parameters(),
         "peak_activation_bytes": peak_activation_bytes(network),
     }
 
