@@ -16,8 +16,8 @@ def test_each_automatic_choice_has_value_and_reason():
     assert {choice.name: choice.value for choice in choices} == {
         "input": "3x56x84",
         "epochs": 23,
-        "batch_images": 128,
-        "peak_lr": 0.1,
+        "batch_images": 64,
+        "peak_lr": 0.05,
         "flip": True,
         "shift_px": 4,
         "threads": 2,
