@@ -25,7 +25,7 @@ LEVELS = (
     "graph",
     "notation",
     "measure data verify",
-    "train lint probe rewrite",
+    "train lint probe rewrite design",
     "artifact",
     "runtime claims",
     "serve report",

@@ -14,7 +14,19 @@ import typer
 from typer.core import TyperGroup
 
 from striate._version import __version__
-from striate.cli import demo, evaluate, inspect, predict, resume, ship, train, verify
+from striate.cli import (
+    claims,
+    demo,
+    design,
+    draw,
+    evaluate,
+    inspect,
+    predict,
+    resume,
+    ship,
+    train,
+    verify,
+)
 from striate.errors import StriateError
 
 INTERRUPTED = 130  # what a shell expects of a process that Ctrl-C ended
@@ -62,7 +74,7 @@ def _options(
     pass
 
 
-for _command in (demo, inspect, train, resume, evaluate, ship, verify, predict):
+for _command in (demo, inspect, draw, design, train, resume, evaluate, ship, verify, predict, claims):
     _command.register(app)
 
 

@@ -24,7 +24,7 @@ Page = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
-    app.command()(claims)
+    app.command(short_help="The theory of CNNs, as experiments that can fail.")(claims)
 
 
 def claims(
@@ -36,13 +36,17 @@ def claims(
     """
     from striate.claims import INSTRUMENT, chosen, examine
     from striate.report.claims_page import draw_claims, write_page
+    from striate.report.figures import figure_of
 
     wanted = chosen(numbers or [])
     if page and not numbers:
         wanted = (INSTRUMENT, *wanted)
+    if figures or page:
+        figure_of(1, 1)  # without matplotlib it ends here, not after the training
     outcomes = []
     for claim in wanted:
-        note(f"{claim.number:2}  {claim.title} ...") if json else None
+        if json:
+            note(f"{claim.number:2}  {claim.title} ...")
         outcomes.append(examine(claim, full=full))
         if not json:
             _print(outcomes[-1])

@@ -16,7 +16,7 @@ POWERS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
-    app.command()(design)
+    app.command(short_help="Networks that reach a field within a budget.")(design)
 
 
 def design(

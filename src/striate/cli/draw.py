@@ -13,7 +13,7 @@ from striate.errors import UsageError
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
-    app.command()(draw)
+    app.command(short_help="A network as a picture.")(draw)
 
 
 def draw(
