@@ -1,4 +1,4 @@
-"""Random networks against brute force: does `striate.measure` say what running the network shows?
+"""Check `striate.measure` on random networks against what running them shows.
 
 Each seed gives one network (tests/measure/random_graphs.py). Checked: for every tensor the exact sets on both axes
 against a NaN probe, three units' two-dimensional masks against the gradient, the affine form against the sets, the

@@ -91,11 +91,15 @@ def local_faults(network: Network) -> list[str]:
         kept = tuple(name for name in node.inputs if not is_gate(node, name, shapes))
         nodes.append(replace(node, op=Identity(), inputs=kept) if kept != node.inputs else node)
     without = views(replace(network, nodes=tuple(nodes)))
-    return [f"{name}: the local view is not that of the network without gates" for name in local if local[name] != without[name]]
+    return [
+        f"{name}: the local view is not that of the network without gates"
+        for name in local
+        if local[name] != without[name]
+    ]
 
 
 def torch_faults(network: Network) -> list[str]:
-    """The NaN probe in torch, on rows: units of the result whose exact set differs. Empty where torch has no such layer."""
+    """The NaN probe in torch, on rows: units of the result whose set differs. Empty where torch has no such layer."""
     import torch
 
     from striate.graph.to_torch import to_module
@@ -110,7 +114,9 @@ def torch_faults(network: Network) -> list[str]:
         return []
     with torch.no_grad():
         poisoned = module(probes).isnan().numpy()
-    return [f"torch: {fault}" for fault in _unlike(network.output, 0, poisoned, views(network)[network.output][0].sight)]
+    return [
+        f"torch: {fault}" for fault in _unlike(network.output, 0, poisoned, views(network)[network.output][0].sight)
+    ]
 
 
 def faults(network: Network, seed: int) -> list[str]:
