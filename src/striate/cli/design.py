@@ -34,7 +34,7 @@ def design(
     """
     from striate.design import Budget
     from striate.design import design as designed
-    from striate.jobs.networks import parse_shape
+    from striate.jobs.spelled import parse_shape
     from striate.measure.text import aligned, bytes_text
 
     given = (("--macs", macs), ("--parameters", parameters), ("--memory", memory))

@@ -29,7 +29,8 @@ def draw(
 
     Example: striate draw resnet18 --input 3x224x224 -o resnet18.svg
     """
-    from striate.jobs.networks import parse_shape, read_network
+    from striate.jobs.networks import read_network
+    from striate.jobs.spelled import parse_shape
     from striate.report.drawing import draw as drawn
 
     if out.suffix != ".svg":

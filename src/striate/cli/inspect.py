@@ -52,7 +52,8 @@ def inspect(
 
     Example: striate inspect 32C3-BN-R-MP2-64C3-BN-R-GAP-10 --input 1x28x28
     """
-    from striate.jobs.networks import parse_shape, read_network
+    from striate.jobs.networks import read_network
+    from striate.jobs.spelled import parse_shape
     from striate.measure import inspect_network
 
     if columns == "help":

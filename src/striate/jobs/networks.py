@@ -1,22 +1,18 @@
-"""From what a person types to a Network: a notation, a family, a callable, an .onnx file, or a run folder."""
+"""From what a person names to a Network: what can be spelled, or a run folder."""
 
 from __future__ import annotations
 
-import importlib
-import re
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from striate.errors import CaptureError, UsageError
+from striate.errors import UsageError
 from striate.graph import Network
+from striate.jobs.spelled import spelled_network
 from striate.measure import Inspection, inspect_network
 from striate.ops import Shape
 
 if TYPE_CHECKING:
     from torch import nn
-
-CALLABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 def read_network(net: str, input_shape: Shape | None = None, classes: int | None = None) -> Network:
@@ -28,24 +24,11 @@ def read_network(net: str, input_shape: Shape | None = None, classes: int | None
     classes: for a family, the number of outputs.
     Raises: NotationError, CaptureError, ArtifactError, RunError, UsageError.
     """
-    path = Path(net)
-    if path.suffix == ".onnx":
-        from striate.graph.from_onnx import from_onnx
-
-        return from_onnx(path, input_shape)
-    if path.is_dir():
+    if Path(net).is_dir():
         from striate.jobs.training import trained_network
 
-        return trained_network(path)
-    if input_shape is None:
-        raise UsageError(f"{net}: the size of the input is not known; give it, as in --input 3x224x224")
-    if CALLABLE.fullmatch(net):
-        from striate.graph.from_torch import capture
-
-        return capture(call(net), input_shape, name=net)
-    from striate.notation import read
-
-    return read(net, input_shape, classes)
+        return trained_network(Path(net))
+    return spelled_network(net, input_shape, classes)
 
 
 def inspect(net: str | Network | nn.Module, input_shape: Shape | None = None) -> Inspection:
@@ -65,37 +48,3 @@ def inspect(net: str | Network | nn.Module, input_shape: Shape | None = None) ->
     from striate.graph.from_torch import capture
 
     return inspect_network(capture(net, input_shape, with_weights=False))
-
-
-def call(target: str) -> Any:
-    """What "package.module:callable" returns; the current folder is searched first, as Python does.
-
-    Raises: CaptureError if it cannot be imported or called without arguments.
-    """
-    module_name, _, attribute = target.partition(":")
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as fault:
-        raise CaptureError(f"{target}: cannot be imported ({fault}); run where the module lies") from None
-    finally:
-        sys.path.remove(here)
-    make = getattr(module, attribute, None)
-    if not callable(make):
-        raise CaptureError(f"{target}: {module_name} has no callable {attribute!r}; name a function or class")
-    try:
-        return make()
-    except TypeError as fault:
-        raise CaptureError(f"{target}: cannot be called without arguments ({fault}); wrap it in a function") from None
-
-
-def parse_shape(text: str) -> Shape:
-    """(3, 224, 224) from "3x224x224".  Raises: UsageError."""
-    try:
-        shape = tuple(int(part) for part in text.lower().split("x"))
-    except ValueError:
-        shape = ()
-    if len(shape) < 2 or min(shape) < 1:
-        raise UsageError(f"input {text!r} is not channels x height x width; write it as in 3x224x224")
-    return shape

@@ -11,7 +11,7 @@ from striate.choice import Choice
 from striate.data import Dataset, load
 from striate.errors import CaptureError
 from striate.graph import Network, initialise
-from striate.jobs.networks import CALLABLE, call, parse_shape, read_network
+from striate.jobs.spelled import CALLABLE, call, parse_shape, spelled_network
 from striate.report import draw_confusion, draw_curves
 from striate.train.loop import resume as resume_loop
 from striate.train.loop import train as train_loop
@@ -97,7 +97,7 @@ def build_module(recipe: Recipe, classes: tuple[str, ...]) -> nn.Module:
         return _torch_module(recipe.net)
     from striate.graph.to_torch import to_module
 
-    network = read_network(recipe.net, parse_shape(recipe.input), len(classes))
+    network = spelled_network(recipe.net, parse_shape(recipe.input), len(classes))
     return to_module(network if network.weights else initialise(network, recipe.seed))
 
 
