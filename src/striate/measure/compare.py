@@ -35,7 +35,7 @@ class Comparison:
                 "network": found.network,
                 "input": list(found.input),
                 "totals": found.to_json()["totals"],
-                "macs_by_map": {times(size): macs for size, macs in spent_by_size(found).items()},
+                "macs_by_map": {_map(size): macs for size, macs in spent_by_size(found).items()},
             }
             for side, found in sides.items()
         }
@@ -61,7 +61,7 @@ class Comparison:
         a, b = spent_by_size(self.left), spent_by_size(self.right)
         for size in sorted({*a, *b}, reverse=True):
             left, right = a.get(size, 0), b.get(size, 0)
-            yield times(size) if size else "vectors", f"{left:,}", f"{right:,}", _ratio(left, right)
+            yield _map(size), f"{left:,}", f"{right:,}", _ratio(left, right)
 
 
 TITLES = {
@@ -92,6 +92,10 @@ def spent_by_size(found: Inspection) -> dict[tuple[int, ...], int]:
 def _last_maps(found: Inspection) -> Layer:
     wide = [layer for layer in found.layers if len(layer.output) > 1 and max(layer.output[1:]) > 1]
     return (wide or list(found.layers))[-1]
+
+
+def _map(size: tuple[int, ...]) -> str:
+    return times(size) if size else "vectors"
 
 
 def _name(found: Inspection) -> str:
