@@ -121,11 +121,11 @@ def _place(text: str) -> tuple[int, ...]:
 
 
 def _print_sizes(net: str, shape: Shape | None, classes: int | None, sizes: str, json: bool) -> None:
-    from striate.jobs.networks import read_network
+    from striate.jobs.networks import CALLABLE, read_network
     from striate.measure.sizes import over_sizes, sizes_table
 
     # A notation or family is built anew for each size; a file, a run or a module is the same network throughout.
-    spelled = ":" not in net and not net.endswith(".onnx") and not Path(net).is_dir()
+    spelled = not (CALLABLE.fullmatch(net) or net.endswith(".onnx") or Path(net).is_dir())
     network = None if spelled else read_network(net, shape, classes)
     channels = network.input_shape[0] if network else shape[0] if shape else None
     if channels is None:
