@@ -166,11 +166,11 @@ def test_impossible_options_are_refused(tmp_path, options, message):
 def test_a_missing_source_lists_what_can_be_given(tmp_path):
     message = (
         rf"^{tmp_path}/none: no such folder or file; "
-        r"give a folder, an \.npz file, sample or fashion-mnist$"
+        r"give a folder, a \.csv, \.npz, \.parquet, \.tar, \.zip file, sample or fashion-mnist$"
     )
     with pytest.raises(DataError, match=message):
         load(tmp_path / "none")
-    with pytest.raises(DataError, match=r"none\.npz: no such file; check the path$"):
+    with pytest.raises(DataError, match=r"none\.npz: no such folder or file; give a folder"):
         load(tmp_path / "none.npz")
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import os
 import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +17,7 @@ from striate.data.raw import Found, Raw
 from striate.errors import DataError
 
 LAYOUTS = ("NHW", "NHWC", "NCHW")
+MEMORY_SHARE = 0.5  # of the machine's memory that an .npz file may expand to
 PART_OF_SUFFIX = {"train": "train", "val": "validation", "test": "test"}
 
 
@@ -112,11 +115,37 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     if not zipfile.is_zipfile(path):
         raise DataError(f"{path}: not a complete .npz file; write it again with np.savez")
     try:
+        _check_expansion(path)
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as fault:
         reason = " ".join(str(fault).split())
         raise DataError(f"{path}: unreadable .npz ({reason}); write it again with np.savez") from fault
+
+
+def _check_expansion(path: Path) -> None:
+    """Raises: DataError before any memory is taken, if the arrays claim more than their file or the machine holds."""
+    limit = MEMORY_SHARE * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with zipfile.ZipFile(path) as archive:
+        total = sum(entry.file_size for entry in archive.infolist())
+        if total > limit:
+            raise DataError(
+                f"{path}: expands to {total:,} bytes, more than half of this machine's memory; use class folders, "
+                "Parquet or tar shards"
+            )
+        for entry in archive.infolist():
+            with archive.open(entry) as member:
+                shape, dtype = _npy_header(member)
+                claimed = member.tell() + math.prod(shape) * dtype.itemsize
+            if claimed != entry.file_size and not dtype.hasobject:  # objects are refused by np.load itself
+                raise DataError(f"{path}: {entry.filename} has {entry.file_size:,} bytes and claims {claimed:,}")
+
+
+def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    return shape, dtype
 
 
 def _layout(shape: tuple[int, ...], what: str) -> str:

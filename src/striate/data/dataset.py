@@ -12,10 +12,20 @@ from striate.data.preprocess import Preprocessing
 from striate.errors import DataError
 
 
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """An image that was asked for and could not be read: its name, class, and the reason in one line."""
+
+    name: str
+    class_name: str
+    reason: str
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """Images with their labels and names.
+    """Images with their labels and names, and what could not be read and is not among them.
 
+    An image that cannot be read is never replaced by another: ``len(part) + len(part.skipped)`` were asked for.
     Shapes: images (N, C, H, W) uint8, contiguous; labels (N,) int64, indices into the classes;
     names (N,) str, where each image came from.
     """
@@ -23,6 +33,7 @@ class Part:
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
     names: NDArray[np.str_]
+    skipped: tuple[Skipped, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -48,6 +59,11 @@ class Dataset:
         """The parts there are, by name, in order."""
         parts = {"train": self.train, "validation": self.validation, "test": self.test}
         return {name: part for name, part in parts.items() if part is not None}
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """What could not be read, over all parts."""
+        return tuple(image for part in self.parts.values() for image in part.skipped)
 
 
 def check(dataset: Dataset) -> None:

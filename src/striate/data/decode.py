@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
+from striate.data.ahead import map_ahead
+from striate.data.encoded import Content, Encoded
 from striate.data.preprocess import Preprocessing
+from striate.data.quiet import quiet_pillow
 from striate.data.resize import fit_image
 from striate.errors import DataError
 
@@ -22,111 +22,165 @@ FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF")
 MAX_PIXELS = 2**26  # 67 megapixels: above every common camera, 201 MB as RGB
 GRAY_MODES = ("1", "L", "LA", "I;16", "I;16B")
 COLOUR_MODES = ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
+BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # TIFF 6.0, section 8
+EXIF_ORIENTATION = 0x0112
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
-def decode(source: Path | bytes, preprocessing: Preprocessing) -> NDArray[np.uint8]:
+def decode(source: Path | bytes | Encoded, preprocessing: Preprocessing) -> NDArray[np.uint8]:
     """Decode one image file and bring it to the size and channels of ``preprocessing``.
 
     In this order: size and frame count checked in the header; pixels decoded; EXIF orientation applied;
-    16-bit gray divided by 257 and rounded; transparency laid on white; converted to gray (ITU-R 601 luma) or
-    RGB; resized (see ``resize.fit_image``). Colour profiles are not applied; 16-bit colour keeps its high
-    byte.
+    12- and 16-bit gray scaled to 0 .. 255 and rounded; transparency laid on white; converted to gray (ITU-R 601
+    luma) or RGB; resized (see ``resize.fit_image``). Colour profiles are not applied; 16-bit colour keeps its
+    high byte.
 
     Shapes: result (C, H, W) uint8.
     Raises: DataError, naming the file, if it is absent, unreadable, truncated, animated, too large, or of a
     format or mode not listed here.
     """
-    name = _name(source)
-    with _reading(name), _opened(source, name) as image:
-        _check_header(image, name)
-        image.load()
-        flat = _flatten(ImageOps.exif_transpose(image))
-    return fit_image(flat, preprocessing, name)
+    image = _encoded(source)
+    with reading(image) as opened:
+        flat = upright(opened)
+    return fit_image(flat, preprocessing, image.name)
 
 
 def decode_all(
-    paths: Iterable[Path], preprocessing: Preprocessing, threads: int | None = None
+    paths: Iterable[Path | Encoded], preprocessing: Preprocessing, threads: int | None = None
 ) -> Iterator[NDArray[np.uint8]]:
     """Decode files ahead in threads (default: one a core); the order of ``paths`` is kept.
 
     At most ``2 threads`` results wait in memory. Raises: DataError of the first bad file, in order.
     """
-    threads = threads or os.cpu_count() or 1
-    pool = ThreadPoolExecutor(threads)
-    ahead: deque[Future[NDArray[np.uint8]]] = deque()
-    try:
-        for path in paths:
-            ahead.append(pool.submit(decode, path, preprocessing))
-            if len(ahead) == 2 * threads:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    return map_ahead(lambda path: decode(path, preprocessing), paths, threads)
 
 
-def header(path: Path) -> tuple[int, int, bool]:
+def decode_each(
+    images: Iterable[Path | Encoded], preprocessing: Preprocessing, threads: int | None = None
+) -> Iterator[NDArray[np.uint8] | DataError]:
+    """As ``decode_all``, with a bad file's error in its place instead of raised."""
+
+    def one(image: Path | Encoded) -> NDArray[np.uint8] | DataError:
+        try:
+            return decode(image, preprocessing)
+        except DataError as fault:
+            return fault
+
+    return map_ahead(one, images, threads)
+
+
+def header(source: Path | bytes | Encoded) -> tuple[int, int, bool]:
     """(height, width, is gray) from the file's header, before orientation; no pixel is decoded.
 
     A palette counts as colour. Raises: DataError as ``decode``.
     """
-    name = _name(path)
-    with _reading(name), _opened(path, name) as image:
-        _check_header(image, name)
+    with reading(_encoded(source)) as image:
         return image.height, image.width, image.mode in GRAY_MODES
 
 
-def _name(source: Path | bytes) -> str:
-    return "image bytes" if isinstance(source, bytes) else str(source)
-
-
-def _opened(source: Path | bytes, name: str) -> Image.Image:
-    if isinstance(source, bytes):
-        return Image.open(BytesIO(source), formats=FORMATS)
-    if not source.is_file():  # also keeps pipes and devices from blocking
-        raise DataError(f"{name}: no such file; check the path")
-    return Image.open(source, formats=FORMATS)
-
-
 @contextmanager
-def _reading(name: str) -> Iterator[None]:
-    """Turn whatever a damaged file makes Pillow raise into one DataError that names the file."""
+def reading(image: Encoded, *, is_checked: bool = True) -> Iterator[Image.Image]:
+    """Open an image whose header is allowed; whatever a damaged file makes Pillow raise inside is one DataError.
+
+    is_checked=False opens it as it is, for a look at why it is not allowed.
+    """
     try:
-        yield
+        with quiet_pillow, _opened(image) as opened:
+            if is_checked:
+                check_header(opened, image.name)
+            yield opened
     except (DataError, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise _too_large(name) from None
+        raise _too_large(image.name) from None
     except UnidentifiedImageError:
-        raise DataError(
-            f"{name}: not an image of a known format ({', '.join(FORMATS)}); remove or convert it"
-        ) from None
+        formats = ", ".join(FORMATS)
+        raise DataError(f"{image.name}: not an image of a known format ({formats}); remove or convert it") from None
     except Exception as fault:  # Pillow's readers raise a dozen types, SyntaxError and struct.error among them
         reason = " ".join(str(fault).split()) or type(fault).__name__
-        raise DataError(f"{name}: unreadable image ({reason}); replace or remove it") from fault
+        raise DataError(f"{image.name}: unreadable image ({reason}); replace or remove it") from fault
 
 
-def _check_header(image: Image.Image, name: str) -> None:
+def check_header(image: Image.Image, name: str) -> None:
+    """Raises: DataError if the image is too large, of a mode without a fixed range, or animated."""
     if image.width * image.height > MAX_PIXELS:
         raise _too_large(name)
     if image.mode not in GRAY_MODES + COLOUR_MODES:
         raise DataError(f"{name}: pixels of mode {image.mode} have no fixed range; save it as 8-bit gray or RGB")
-    # A phone's MPO is a JPEG with previews or a second lens behind it: its first frame is the picture.
-    frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
-    if frames > 1:
-        raise DataError(f"{name}: holds {frames} frames; save the one that matters as its own file")
+    if (count := frames(image)) > 1:
+        raise DataError(f"{name}: holds {count} frames; save the one that matters as its own file")
 
 
-def _too_large(name: str) -> DataError:
-    return DataError(f"{name}: more than {MAX_PIXELS:,} pixels; make it smaller first")
+def frames(image: Image.Image) -> int:
+    """Number of pictures; a phone's MPO is a JPEG with previews or a second lens behind it, and counts as one."""
+    return 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
 
 
-def _flatten(image: Image.Image) -> Image.Image:
-    """Any allowed mode -> L or RGB."""
-    if image.mode.startswith("I;16"):
-        wide = np.asarray(image).astype(np.uint32)
-        return Image.fromarray(((wide + 128) // 257).astype(np.uint8))
+def orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 (upright) to 8; what is not a number of these counts as 1."""
+    value = image.getexif().get(EXIF_ORIENTATION, 1)
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Decode an opened image: EXIF orientation applied, any allowed mode -> L or RGB of 8 bits."""
+    image.load()
+    turn = TURNS.get(orientation(image))  # asked after loading: Pillow turns TIFF itself and forgets the tag
+    image = _narrow(image)
+    image = image if turn is None else image.transpose(turn)
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
     return image.convert("L" if image.mode in GRAY_MODES else "RGB")
+
+
+def bits_per_sample(image: Image.Image) -> int:
+    """8, or 12 or 16 for what Pillow holds in 16 bits."""
+    if not image.mode.startswith("I;16"):
+        return 8
+    return int(_tiff_tag(image, BITS_PER_SAMPLE, 16))
+
+
+def _narrow(image: Image.Image) -> Image.Image:
+    """Gray of more than 8 bits -> 8 bits: round(255 v / (2**bits - 1))."""
+    if not image.mode.startswith("I;16"):
+        return image
+    full = 2 ** bits_per_sample(image) - 1
+    wide = np.minimum(np.asarray(image).astype(np.uint32), full)
+    if _tiff_tag(image, PHOTOMETRIC, 1) == WHITE_IS_ZERO:  # Pillow inverts 8 bits and fewer, not 16
+        wide = full - wide
+    return Image.fromarray(((wide * 255 + full // 2) // full).astype(np.uint8))
+
+
+def _tiff_tag(image: Image.Image, tag: int, default: int) -> int:
+    value = getattr(image, "tag_v2", {}).get(tag, default)
+    return int(value[0] if isinstance(value, tuple) else value)
+
+
+def _encoded(source: Path | bytes | Encoded) -> Encoded:
+    if isinstance(source, Encoded):
+        return source
+    return Encoded("image bytes" if isinstance(source, bytes) else str(source), source)
+
+
+def _opened(image: Encoded) -> Image.Image:
+    content: Content = image.content
+    if isinstance(content, DataError):
+        raise content
+    if isinstance(content, bytes):
+        return Image.open(BytesIO(content), formats=FORMATS)
+    if not content.is_file():  # also keeps pipes and devices from blocking
+        raise DataError(f"{content}: no such file; check the path")
+    return Image.open(content, formats=FORMATS)
+
+
+def _too_large(name: str) -> DataError:
+    return DataError(f"{name}: more than {MAX_PIXELS:,} pixels; make it smaller first")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from striate.data.encoded import Files
 from striate.data.names import natural_key
 from striate.data.raw import WHOLE, Found, Raw
 from striate.errors import DataError
@@ -73,7 +74,8 @@ class _Lister:
                 raise DataError(f"{folder}: class {folder.name!r} has no images; add some or remove the folder")
             names += files
             class_names += [folder.name] * len(files)
-        return Raw(self.root, np.array(class_names, np.str_), np.array(names, np.str_))
+        paths = np.array(names, np.str_)
+        return Raw(Files(self.root, paths), np.array(class_names, np.str_), paths)
 
     def folders(self, parent: Path) -> list[Path]:
         entries = list(self.entries(parent))

@@ -1,33 +1,39 @@
-"""What a source holds before any decision: files or arrays, with a class name for each image."""
+"""What a source holds before any decision: encoded images or arrays, with a class name for each."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from striate.data.dataset import Part
-from striate.data.decode import decode_all, header
+from striate.data.dataset import Part, Skipped
+from striate.data.decode import decode_each, header
+from striate.data.encoded import Encoded, Store
 from striate.data.names import encode
 from striate.data.preprocess import Preprocessing
 from striate.data.resize import fit_images
+from striate.errors import DataError
 
 WHOLE = "whole"  # the part of a source that does not say what is for training and what for testing
+ON_BAD = ("fail", "skip")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Raw:
-    """Images not yet read, or in memory at their own size.
+    """Images not yet decoded, or in memory at their own size.
 
-    pixels is a folder, under which ``names`` are the files, or an array (N, 1 or 3, H, W) uint8.
-    Shapes: class_names (N,), names (N,).
+    pixels is a store of encoded images or an array (N, 1 or 3, H, W) uint8. groups names, where known, what
+    must not be torn apart by a split: the same object, person or video.
+    Shapes: class_names (N,), names (N,), groups (N,).
     """
 
-    pixels: Path | NDArray[np.uint8]
+    pixels: Store | NDArray[np.uint8]
     class_names: NDArray[np.str_]
     names: NDArray[np.str_]
+    groups: NDArray[np.str_] | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -47,31 +53,59 @@ class Found:
 
 
 def take(raw: Raw, indices: NDArray[np.int64]) -> Raw:
-    """The images at ``indices``, in that order."""
-    pixels = raw.pixels if isinstance(raw.pixels, Path) else raw.pixels[indices]
-    return Raw(pixels, raw.class_names[indices], raw.names[indices])
+    """The images at ``indices``, which ascend."""
+    pixels = raw.pixels[indices] if isinstance(raw.pixels, np.ndarray) else raw.pixels.take(indices)
+    groups = None if raw.groups is None else raw.groups[indices]
+    return Raw(pixels, raw.class_names[indices], raw.names[indices], groups)
 
 
-def read(raw: Raw, classes: tuple[str, ...], preprocessing: Preprocessing, where: str) -> Part:
-    """Decode, resize and label every image. Raises: DataError of the first bad file or unknown class."""
+def encoded(raw: Raw) -> Iterator[Encoded]:
+    """The images of a store, in order; a file goes by its whole path. An array has none."""
+    if isinstance(raw.pixels, np.ndarray):
+        return
+    for name, content in zip(raw.names, raw.pixels.read(), strict=True):
+        yield Encoded(str(content if isinstance(content, Path) else name), content)
+
+
+def read(raw: Raw, classes: tuple[str, ...], preprocessing: Preprocessing, where: str, on_bad: str = "fail") -> Part:
+    """Decode, resize and label every image.
+
+    on_bad: "fail" raises at the first bad image; "skip" leaves it out of the part and lists it there.
+    Raises: DataError of the first bad image, or of an unknown class.
+    """
     labels = encode(raw.class_names, classes, where)
-    if not isinstance(raw.pixels, Path):
+    if isinstance(raw.pixels, np.ndarray):
         return Part(fit_images(raw.pixels, preprocessing), labels, raw.names)
     images = np.empty((len(raw), *preprocessing.shape), np.uint8)  # allocated once: no list of arrays
-    for i, image in enumerate(decode_all(_paths(raw.pixels, raw.names), preprocessing)):
-        images[i] = image
-    return Part(images, labels, raw.names)
+    skipped: list[Skipped] = []
+    kept = 0
+    is_kept = np.ones(len(raw), bool)
+    for i, image in enumerate(decode_each(encoded(raw), preprocessing)):
+        if not isinstance(image, DataError):
+            images[kept] = image
+            kept += 1
+            continue
+        if on_bad == "fail":
+            raise image
+        is_kept[i] = False
+        skipped.append(Skipped(str(raw.names[i]), str(raw.class_names[i]), str(image)))
+    return Part(images[:kept], labels[is_kept], raw.names[is_kept], tuple(skipped))
 
 
-def measure(raw: Raw) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Sizes (N, 2) as height, width, and whether each image is gray (N,); files are not decoded for it."""
-    if not isinstance(raw.pixels, Path):
+def measure(raw: Raw, on_bad: str = "fail") -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Sizes (N, 2) as height, width, and whether each image is gray (N,); no pixel is decoded for it.
+
+    With on_bad "skip", images whose header cannot be read are not counted.
+    """
+    if isinstance(raw.pixels, np.ndarray):
         n, channels, height, width = raw.pixels.shape
         return np.tile(np.array([height, width], np.int64), (n, 1)), np.full(n, channels == 1)
-    headers = [header(path) for path in _paths(raw.pixels, raw.names)]
+    headers = []
+    for image in encoded(raw):
+        try:
+            headers.append(header(image))
+        except DataError:
+            if on_bad == "fail":
+                raise
     sizes = np.array([(height, width) for height, width, _ in headers], np.int64).reshape(-1, 2)
     return sizes, np.array([is_gray for _, _, is_gray in headers], bool)
-
-
-def _paths(folder: Path, names: NDArray[np.str_]) -> list[Path]:
-    return [folder / str(name) for name in names]

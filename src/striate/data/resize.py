@@ -39,9 +39,13 @@ def fit_images(images: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArr
         return np.ascontiguousarray(images)
     result = np.empty((len(images), *preprocessing.shape), np.uint8)
     for i, pixels in enumerate(images):
-        image = Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
-        result[i] = fit_image(image, preprocessing, f"image {i}")
+        result[i] = fit_image(to_image(pixels), preprocessing, f"image {i}")
     return result
+
+
+def to_image(pixels: NDArray[np.uint8]) -> Image.Image:
+    """(1 or 3, H, W) uint8 -> an image of mode L or RGB."""
+    return Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
 
 
 def resized_size(size: tuple[int, int], target: tuple[int, int], fit: str) -> tuple[int, int]:

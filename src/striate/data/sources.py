@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from striate.choice import Choice
 from striate.data import decide
-from striate.data.arrays import find_arrays, read_npz
+from striate.data.arrays import find_arrays
 from striate.data.dataset import (
     Dataset,
     Part,
@@ -20,17 +20,15 @@ from striate.data.dataset import (
     check_part,
     fingerprint,
 )
-from striate.data.fashion import read_fashion_mnist
-from striate.data.folders import list_folder
+from striate.data.find import find
 from striate.data.names import encode, natural_sorted
 from striate.data.preprocess import Preprocessing
-from striate.data.raw import WHOLE, Found, Raw, measure, read, take
-from striate.data.sample import read_sample
-from striate.data.split import stratified
+from striate.data.raw import ON_BAD, WHOLE, Found, Raw, measure, read, take
+from striate.data.split import grouped, stratified
+from striate.data.tables import groups_across
 from striate.errors import DataError
 
 TEST_SHARE = 0.2  # of a folder without parts: enough for a headline with a narrow interval
-BUILT_IN = {"sample": read_sample, "fashion-mnist": read_fashion_mnist}
 
 
 def load(
@@ -41,15 +39,18 @@ def load(
     fit: str = "crop",
     validation_share: float = 0.1,
     seed: int = 0,
+    on_bad: str = "fail",
 ) -> tuple[Dataset, tuple[Choice, ...]]:
-    """Read a data set: "sample", "fashion-mnist", a folder of class folders, or an .npz file.
+    """Read a data set: whatever ``find.find`` finds, from class folders and tables to archives and shards.
 
     ("./sample" is the folder of that name.) image_size is one side of a square or (height, width), in px.
     Whatever is None, absent or not split is decided here, and each decision is returned with its reason.
     mean and std come from the training part alone.
+    on_bad: "fail" raises at the first image that cannot be read; "skip" leaves such images out, after the split,
+    and lists them with their reasons in ``Dataset.skipped``.
     Raises: DataError, in one line that says what to do.
     """
-    return _assemble(_find(source), image_size, channels, fit, validation_share, seed)
+    return _assemble(find(source), image_size, channels, fit, validation_share, seed, on_bad)
 
 
 def from_arrays(  # noqa: PLR0913 - the images, what names them, and the options of load
@@ -74,33 +75,24 @@ def from_arrays(  # noqa: PLR0913 - the images, what names them, and the options
     given = {"train": (X, y), "validation": validation, "test": test}
     pairs = {part: pair for part, pair in given.items() if pair is not None}
     found = find_arrays("arrays", pairs, classes, layout)
-    return _assemble(found, image_size, channels, fit, validation_share, seed)
+    return _assemble(found, image_size, channels, fit, validation_share, seed, "fail")
 
 
-def load_part(source: str | Path, classes: tuple[str, ...], preprocessing: Preprocessing) -> Part:
-    """Read what a trained network is to be evaluated on: a source's test part, or a folder without parts.
+def load_part(source: str | Path, classes: tuple[str, ...], preprocessing: Preprocessing, on_bad: str = "fail") -> Part:
+    """Read what a trained network is to be evaluated on: a source's test part, or one without parts.
 
     Classes are matched by name; a class of the network may be absent, an unknown one is an error.
+    on_bad: as in ``load``. No image is ever replaced by another: what is left out is in ``Part.skipped``.
     Raises: DataError.
     """
-    found = _find(source)
+    _check_on_bad(on_bad)
+    found = find(source)
     raw = found.parts.get("test") or found.parts.get(WHOLE)
     if raw is None:
         raise DataError(f"{found.source}: has {', '.join(found.parts) or 'no part'} but no test part; name one")
-    part = read(raw, classes, preprocessing, found.source)
+    part = read(raw, classes, preprocessing, found.source, on_bad)
     check_part(part, classes, preprocessing, "test")
     return part
-
-
-def _find(source: str | Path) -> Found:
-    if isinstance(source, str) and source in BUILT_IN:
-        return BUILT_IN[source]()
-    path = Path(source)
-    if path.suffix == ".npz":
-        return read_npz(path)
-    if not path.exists():
-        raise DataError(f"{path}: no such folder or file; give a folder, an .npz file, {' or '.join(BUILT_IN)}")
-    return list_folder(path)
 
 
 def _assemble(
@@ -110,12 +102,16 @@ def _assemble(
     fit: str,
     validation_share: float,
     seed: int,
+    on_bad: str,
 ) -> tuple[Dataset, tuple[Choice, ...]]:
+    _check_on_bad(on_bad)
     classes = _classes(found)
     raws, split_choices = _split(found, classes, validation_share, seed)
-    size, shape_choices = _shape(raws, image_size, channels)
+    size, shape_choices = _shape(raws, image_size, channels, on_bad)
     target = Preprocessing(*size, fit, mean=(0.0,) * size[0], std=(1.0,) * size[0])
-    parts = {name: read(raw, classes, target, f"{found.source}: {name}") for name, raw in raws.items()}
+    parts = {name: read(raw, classes, target, f"{found.source}: {name}", on_bad) for name, raw in raws.items()}
+    for name, part in parts.items():
+        check_part(part, classes, target, name)  # what was skipped may have been all of it
     mean, std = decide.statistics(parts["train"].images)
     dataset = Dataset(
         classes=classes,
@@ -129,7 +125,19 @@ def _assemble(
     check(dataset)
     reason = f"of the {len(dataset.train):,} training images, full scale = 1"
     statistics = (Choice("mean", mean, reason), Choice("std", std, reason))
-    return dataset, (*split_choices, *shape_choices, *statistics)
+    return dataset, (*split_choices, *_skipped(dataset), *shape_choices, *statistics)
+
+
+def _skipped(dataset: Dataset) -> tuple[Choice, ...]:
+    if not dataset.skipped:
+        return ()
+    first = dataset.skipped[0]
+    return (Choice("skipped", f"{len(dataset.skipped):,} images", f"on_bad is skip; the first: {first.reason}"),)
+
+
+def _check_on_bad(on_bad: str) -> None:
+    if on_bad not in ON_BAD:
+        raise DataError(f"on_bad is {on_bad!r}; use {' or '.join(ON_BAD)}")
 
 
 def _classes(found: Found) -> tuple[str, ...]:
@@ -147,6 +155,8 @@ def _split(
 ) -> tuple[dict[str, Raw], tuple[Choice, ...]]:
     """Parts train, validation and maybe test, with every class in each, before anything is decoded."""
     parts, choices = dict(found.parts), []
+    for group, where in groups_across(parts).items():
+        raise DataError(f"{found.source}: group {group!r} is in {' and '.join(where)}; a group belongs in one part")
     if found.ignored:
         choices.append(Choice("ignored", found.ignored, "hidden, not an image by suffix, or beside the folders"))
     shares = {} if "validation" in parts else {"validation": validation_share}
@@ -155,9 +165,11 @@ def _split(
         shares = {"test": TEST_SHARE} | shares
     for name, share in shares.items():
         train = parts["train"]
-        kept, held = stratified(encode(train.class_names, classes, found.source), classes, share, seed, name)
+        kept, held = _held_out(train, encode(train.class_names, classes, found.source), classes, share, seed, name)
         parts["train"], parts[name] = take(train, kept), take(train, held)
         reason = f"{share:g} of each class, held out of {len(train):,} images with seed {seed}"
+        if train.groups is not None:
+            reason += f"; its {len(set(train.groups.tolist())):,} groups stay whole"
         choices.append(Choice(name, f"{len(held):,} images", reason))
     if "test" not in parts:
         choices.append(Choice("test", "none", "the source has no test part"))
@@ -167,8 +179,16 @@ def _split(
     return parts, tuple(choices)
 
 
+def _held_out(
+    raw: Raw, labels: NDArray[np.int64], classes: tuple[str, ...], share: float, seed: int, part: str
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    if raw.groups is None:
+        return stratified(labels, classes, share, seed, part)
+    return grouped(labels, raw.groups, classes, share, seed, part)
+
+
 def _shape(
-    raws: dict[str, Raw], image_size: int | tuple[int, int] | None, channels: int | None
+    raws: dict[str, Raw], image_size: int | tuple[int, int] | None, channels: int | None, on_bad: str
 ) -> tuple[tuple[int, int, int], tuple[Choice, ...]]:
     """(C, H, W), and the choices for what was not given."""
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
@@ -177,7 +197,7 @@ def _shape(
     if size is not None and channels is not None:
         return (channels, *size), ()
     choices = []
-    measured = [measure(raw) for raw in raws.values()]
+    measured = [measure(raw, on_bad) for raw in raws.values()]
     if size is None:
         size, reason = decide.image_size(np.concatenate([sizes for sizes, _ in measured]))
         choices.append(Choice("image_size", size, reason))

@@ -40,7 +40,7 @@ def write_sample_images(folder: Path, count: int) -> tuple[Path, ...]:
     Raises: DataError if the sample does not hold that many.
     """
     test = read_sample().parts["test"]
-    if not 0 < count <= len(test) or isinstance(test.pixels, Path):
+    if not 0 < count <= len(test) or not isinstance(test.pixels, np.ndarray):
         raise DataError(f"the sample has {len(test):,} test images; asked for {count}")
     labels = np.array([CLASSES.index(name) for name in test.class_names])
     turn = np.array([(labels[:i] == label).sum() for i, label in enumerate(labels)])  # 0 for a class's first
