@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from typing import ClassVar
 
 import pytest
 
 from striate.errors import ShapeError, UsageError
 from striate.geometry import Window
 from striate.graph import INPUT, Builder
-from striate.measure import COLUMNS, inspect_network
+from striate.measure import COLUMNS, inspect_network, look
 from striate.measure.tree import outline
 from striate.notation import FAMILIES, read
-from striate.ops import Conv, GlobalAvgPool, Linear, Mul
+from striate.ops import Add, Conv, GlobalAvgPool, Linear, Mul, Op
 
 NET = "6C3x5s2x1p1:0x2-BN-R-[6C3-BN]-MP2-F-7"
 SHAPE = (3, 11, 13)
@@ -143,3 +145,40 @@ def test_families_are_measured_whole(name):
     assert found.flops > 2 * found.macs
     assert found.macs_on_pixels <= found.macs
     assert found.peak_activation_bytes >= max(layer.output_bytes for layer in found.layers)
+
+
+@dataclass(frozen=True, slots=True)
+class Mystery(Op):
+    """A layer of which only the output's shape is known."""
+
+    kind: ClassVar[str] = "unknown"
+
+    def axis_maps(self, shape):
+        raise NotImplementedError
+
+
+def test_an_unknown_layer_is_named_and_its_unknownness_travels():
+    net = Builder("mystery", (1, 8, 9))
+    window = (Window(3), Window(3))
+    before = net.add(Conv(1, 2, window, bias=False), INPUT, name="before")
+    x = net.add(Mystery(), before, name="mystery")
+    x = net.add(Conv(2, 2, window, bias=False), x, name="after")
+    beside = net.add(Conv(2, 2, window, bias=False), before, name="beside")
+    network = net.build(net.add(Add(), x, beside, name="sum"))
+    found = inspect_network(network)
+    assert {layer.name: layer.known for layer in found.layers} == {
+        "before": True, "mystery": False, "after": False, "beside": True, "sum": False,
+    }  # fmt: skip
+    assert found.unknown == ("mystery",)
+    assert found.flops is None
+    assert found.unread == ()
+    rows = found.to_json()["layers"]
+    assert [row["receptive_field"] is None for row in rows] == [False, True, True, False, True]
+    text = str(found)
+    assert "parameters >= 90   MACs >= 2,196 an image" in text
+    assert "not counted, and no field stated behind: mystery (of unknown kind)" in text
+    assert [line.split()[-5:-2] for line in text.splitlines() if line.startswith("after")] == [["?", "?", "?"]]
+    with pytest.raises(UsageError) as fault:
+        look(network, "sum")
+    assert str(fault.value) == "sum: what it sees is not known, since mystery before it is of unknown kind"
+    assert look(network, "beside").pixels == 25

@@ -121,7 +121,8 @@ def _place(text: str) -> tuple[int, ...]:
 
 
 def _print_sizes(net: str, shape: Shape | None, classes: int | None, sizes: str, json: bool) -> None:
-    from striate.jobs.networks import CALLABLE, read_network
+    from striate.jobs.networks import read_network
+    from striate.jobs.spelled import CALLABLE
     from striate.measure.sizes import over_sizes, sizes_table
 
     # A notation or family is built anew for each size; a file, a run or a module is the same network throughout.

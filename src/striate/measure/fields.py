@@ -10,6 +10,9 @@ from striate.geometry import AxisMap, Field, Pointwise, Sight, Whole, step
 from striate.graph import INPUT, Network, Node, infer_shapes
 from striate.ops import Mul, Shape
 
+UNKNOWN = "unknown"
+"""Kind of a layer of which nothing is known but its output's shape."""
+
 Paths = tuple[int, int]
 """Field sizes in px along the shortest and along the longest path from the image to a unit."""
 
@@ -72,11 +75,24 @@ def walk(network: Network, input_shape: Shape | None = None, *, gates: bool = Tr
     alive: dict[str, View] = {INPUT: _of_image(shapes[INPUT])}
     for node in network:
         read = [name for name in node.inputs if gates or not is_gate(node, name, shapes)]
-        alive[node.name] = _through(node, _merged([alive[name] for name in read]), shapes[read[0]])
+        merged = _merged([alive[name] for name in read])
+        if node.op.kind == UNKNOWN:
+            alive[node.name] = _anything(merged, shapes[node.name])
+        else:
+            alive[node.name] = _through(node, merged, shapes[read[0]])
         yield node, alive[node.name]
         for name in {*node.inputs, node.name}:
             if last_use.get(name, node.name) == node.name:
                 del alive[name]
+
+
+def behind_unknown(network: Network) -> set[str]:
+    """The layers of unknown kind and all that read them, directly or not: nothing exact can be said of their fields."""
+    found: set[str] = set()
+    for node in network:
+        if node.op.kind == UNKNOWN or not found.isdisjoint(node.inputs):
+            found.add(node.name)
+    return found
 
 
 def gated(network: Network, input_shape: Shape | None = None) -> bool:
@@ -100,6 +116,14 @@ def _merged(seen: Sequence[View]) -> View:
     if len(seen) == 1:
         return seen[0]
     return tuple(reduce(AxisView.beside, axis) for axis in zip(*seen, strict=True))
+
+
+def _anything(view: View, shape: Shape) -> View:
+    """Units that may see the whole image: all that is certain of an unknown layer."""
+    sizes = shape[1:] if len(shape) - 1 == len(view) else (1,) * len(view)
+    images = [axis.sight.image for axis in view]
+    sights = [Sight(n, ((1 << n) - 1,) * units) for n, units in zip(images, sizes, strict=True)]
+    return tuple(AxisView(None, sight, None) for sight in sights)
 
 
 def _through(node: Node, view: View, shape: Shape) -> View:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from striate.graph import Network, Node, infer_shapes
 from striate.measure.cost import Cost, costs
-from striate.measure.fields import View, gated, walk
+from striate.measure.fields import UNKNOWN, View, behind_unknown, gated, walk
 from striate.measure.html import page
 from striate.measure.layer import Layer, Part, known_fields, padding_share
 from striate.measure.memory import peak_activation_bytes
@@ -24,6 +24,7 @@ class Inspection:
 
     peak_activation_bytes: alive at once for one image; training_activation_bytes: kept for its backward pass
     unread: image pixels on each axis that cannot reach the result
+    unknown: layers of unknown kind, whose arithmetic is in no total; each total is then at least what it says
     """
 
     network: str
@@ -37,6 +38,7 @@ class Inspection:
     training_activation_bytes: int
     moved_bytes: int
     unread: tuple[tuple[int, ...], ...]
+    unknown: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """The layers in two parts, features and classifier, and the totals below."""
@@ -72,7 +74,13 @@ class Inspection:
         padding = self.macs - self.macs_on_pixels
         share = f"{100 * padding / self.macs:.1f} %" if self.macs else "none"
         flops = "not defined for every layer" if self.flops is None else f"{self.flops:,}"
-        yield f"parameters {self.parameters:,}   MACs {self.macs:,} an image ({share} of them on zero padding)"
+        least = ">= " if self.unknown else ""
+        yield (
+            f"parameters {least}{self.parameters:,}   "
+            f"MACs {least}{self.macs:,} an image ({share} of them on zero padding)"
+        )
+        if self.unknown:
+            yield f"not counted, and no field stated behind: {', '.join(self.unknown)} (of unknown kind)"
         yield f"FLOPs {flops}   MACs per byte moved {self.macs / self.moved_bytes:.1f}"
         yield (
             f"activations: at most {bytes_text(self.peak_activation_bytes)} alive at once, one image in float32; "
@@ -83,7 +91,7 @@ class Inspection:
                 yield f"image {axis} that reach no output: {ranges(unread)}"
         if any(layer.fields != layer.local_fields for layer in self.layers):
             yield "local: the field without what global gates (squeeze-excite) saw; with them every unit sees the image"
-        if any(known_fields(layer.fields) is None for layer in self.layers):
+        if any(layer.known and known_fields(layer.fields) is None for layer in self.layers):
             yield "?: no affine form; the field shown is what the middle unit sees of the image"
 
     def to_json(self) -> dict[str, Any]:
@@ -102,6 +110,7 @@ class Inspection:
                 "moved_bytes": self.moved_bytes,
                 "macs_per_byte": self.macs / self.moved_bytes,
                 "unread_pixels": [list(u) for u in self.unread],
+                "unknown_layers": list(self.unknown),
             },
         }
 
@@ -126,6 +135,7 @@ def inspect_network(network: Network, input_shape: Shape | None = None) -> Inspe
         training_activation_bytes=sum(layer.kept_bytes for layer in layers),
         moved_bytes=sum(layer.moved_bytes for layer in layers),
         unread=unread,
+        unknown=tuple(node.name for node in network if node.op.kind == UNKNOWN),
     )
 
 
@@ -133,12 +143,14 @@ def _measured(network: Network, shape: Shape) -> tuple[tuple[Layer, ...], tuple[
     """Every layer, and the image pixels on each axis that do not reach the result."""
     shapes, cost, part_of = infer_shapes(network, shape), costs(network, shape), parts(network)
     local = walk(network, shape, gates=False) if gated(network, shape) else None
+    uncertain = behind_unknown(network)
     layers: list[Layer] = []
     unread: tuple[tuple[int, ...], ...] = ()
     for node, view in walk(network, shape):
         near = next(local)[1] if local else view
-        layers.append(_layer(node, view, near, cost[node.name], part_of[node.name], shapes))
-        if node.name == network.output:
+        layer = _layer(node, view, near, cost[node.name], part_of[node.name], shapes)
+        layers.append(_unseen(layer) if node.name in uncertain else layer)
+        if node.name == network.output and node.name not in uncertain:
             unread = tuple(axis.sight.unread() for axis in view)
     return tuple(layers), unread
 
@@ -167,6 +179,14 @@ def _layer(node: Node, view: View, near: View, cost: Cost, part: Part, shapes: M
         output_bytes=cost.output_bytes,
         kept_bytes=cost.kept_bytes,
         moved_bytes=cost.moved_bytes,
+    )
+
+
+def _unseen(layer: Layer) -> Layer:
+    """The row without what it says of the image: an unknown layer stands before it."""
+    none = (None,) * len(layer.fields)
+    return replace(
+        layer, fields=none, local_fields=none, paths=none, seen=none, padding_share=None, read=(), known=False
     )
 
 

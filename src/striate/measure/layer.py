@@ -26,6 +26,7 @@ class Layer:
     padding_share: the part of the local field that lies outside the image, averaged over all units
     read: image pixels on each axis that reach at least one unit
     macs ... moved_bytes: as in `striate.measure.Cost`
+    known: False for a layer of unknown kind and all behind it, of which no field is stated
     """
 
     name: str
@@ -47,6 +48,7 @@ class Layer:
     output_bytes: int
     kept_bytes: int
     moved_bytes: int
+    known: bool = True
 
     @property
     def macs_per_byte(self) -> float:
@@ -77,6 +79,7 @@ class Layer:
             "training_bytes": self.kept_bytes,
             "moved_bytes": self.moved_bytes,
             "macs_per_byte": self.macs_per_byte,
+            "known": self.known,
         }
 
 

@@ -23,6 +23,8 @@ class Column:
 
 
 def _size(layer: Layer, fields: Fields) -> str:
+    if not layer.known:
+        return "?"
     known = known_fields(fields)
     if known is not None:
         return pair([f.size for f in known])

@@ -18,7 +18,7 @@ import numpy as np
 from striate.errors import UsageError
 from striate.geometry import AxisMap, Field, Pointwise
 from striate.graph import INPUT, Network, Node, infer_shapes
-from striate.measure.fields import View, is_gate, views
+from striate.measure.fields import UNKNOWN, View, behind_unknown, is_gate, views
 from striate.measure.layer import Interval, field_json, padding_share
 from striate.measure.text import pair, times
 from striate.ops import Array, Mul, Shape
@@ -129,6 +129,9 @@ def look(
     """
     shape = tuple(input_shape or network.input_shape)
     network.node(layer)
+    if layer in behind_unknown(network):
+        first = next(node for node in network if node.op.kind == UNKNOWN)
+        raise UsageError(f"{layer}: what it sees is not known, since {first.name} before it is of unknown kind")
     view = views(network, shape, gates=gates)[layer]
     units = tuple(len(axis.sight) for axis in view)
     at = tuple(unit) if unit is not None else tuple(n // 2 for n in units)
