@@ -44,7 +44,7 @@ CLAIM = Claim(
     formula="r_L = L · (H_K − 1) + 1",
     method="Stacks of 1 to 7 convolutions, with another kernel for the height than for the width. The field is taken "
     "from the formula, from the exact index map of every layer, and by marking the pixels that the gradient of one "
-    "unit reaches when all weights are 1. With 3 × 3 kernels a unit needs 111 layers to see an image of 224 px.",
+    "unit reaches when all weights are 1. With 3 × 3 kernels a unit needs 112 layers to see an image of 224 px.",
     expected="formula = index maps = gradient, in every stack",
     run=measure,
     caption="Field of one unit against depth at stride 1, for three kernel sizes: straight lines.",

@@ -73,8 +73,9 @@ CLAIM = Claim(
     formula="y[c, i, j] = max of x[c, S i + u, S j + v],  0 ≤ u, v < K      (S = 1: the size stays)",
     method=f"`{POOLED}` and `{STRIDED}` are trained alike. Real test images are moved by one pixel in four "
     "directions, and the change of the maps that reach the classifier is measured. 'Invariant' is a matter of "
-    "degree: the maximum of a window survives while it stays in the window, so the response changes less, not not at "
-    "all; and because the window moves in steps of its stride, it still aliases (Zhang 2019, arXiv:1904.11486).",
+    "degree: the maximum of a window survives while it stays in the window, so the response changes less, but it "
+    "does change; and because the window moves in steps of its stride, it still aliases (Zhang 2019, "
+    "arXiv:1904.11486).",
     expected="pooling with stride 1 keeps the size; the max-pooled maps change less than the strided ones",
     run=measure,
     quick=False,

@@ -73,8 +73,8 @@ CLAIM = Claim(
     method=f"`{WITH}` and the same without BN are trained alike, long enough to fit the training images closely. Then "
     "20 test images are each given to the trained network in training mode among ten random sets of 31 others. The "
     "verdict is about this noise. Whether it regularises is measured as the gap between training and test accuracy, "
-    "and reported as found: BN also trains faster, so at equal epochs it has fitted more, which widens the gap that "
-    "its noise narrows.",
+    "and reported as found. The two are compared at equal epochs, not at equal fit: a network that has fitted its "
+    "training images more closely has more of a gap to show.",
     expected="spread in training mode above 0.01 of the scores' own, at test time none; the gap is reported",
     run=measure,
     quick=False,

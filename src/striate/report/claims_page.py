@@ -13,10 +13,9 @@ from striate.report.claim_figures import draw_claim
 INTRODUCTION = """\
 # The theory of convolutional networks, measured
 
-Twenty-seven statements are all that one needs to know in order to read, size and trust a convolutional network. This
-page goes through them in an order in which each needs only those before it. Nothing on it is to be believed: under
-every statement stands an experiment that could have refuted it, on real images, with fixed seeds, and the number that
-came out. You can run each of them yourself:
+Twenty-seven statements carry one from the first window over an image to the fine print of batch normalisation. Nothing
+on this page is to be believed: under every statement stands an experiment that could have refuted it, on real images,
+with fixed seeds, and the number that came out. You can run each of them yourself:
 
     striate claims            all of them in their short form
     striate claims 12 21      some
