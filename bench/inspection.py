@@ -3,7 +3,7 @@
 Three questions: ResNet-152 at 224 px within 1 s, and within twice torchinfo's summary where that is installed, each in
 turn in this process; time and memory in proportion to the number of layers; an image of 1024 px within 2 GB.
 
-usage: inspect.py [ROUNDS]
+usage: inspection.py [ROUNDS]
 """
 
 from __future__ import annotations
@@ -18,20 +18,16 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-# This file is called like a module of the standard library, which others import: take its folder off the path for them.
-FOLDER = sys.path.pop(0)
-import torch  # noqa: E402
+import torch
+from _record import record, summary
 
-sys.path.append(FOLDER)
-from _record import record, summary  # noqa: E402
-
-from striate.geometry import Window  # noqa: E402
-from striate.graph import INPUT, Builder, Network, initialise  # noqa: E402
-from striate.graph.from_torch import capture  # noqa: E402
-from striate.graph.to_torch import to_module  # noqa: E402
-from striate.measure import inspect_network  # noqa: E402
-from striate.notation import read  # noqa: E402
-from striate.ops import Activation, AvgPool, BatchNorm, Concat, Conv, GlobalAvgPool, Linear, MaxPool  # noqa: E402
+from striate.geometry import Window
+from striate.graph import INPUT, Builder, Network, initialise
+from striate.graph.from_torch import capture
+from striate.graph.to_torch import to_module
+from striate.measure import inspect_network
+from striate.notation import read
+from striate.ops import Activation, AvgPool, BatchNorm, Concat, Conv, GlobalAvgPool, Linear, MaxPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -153,7 +149,7 @@ def main(rounds: int) -> None:
         met = ratios["striate / torchinfo"]["median"] <= goal
         verdict["striate / torchinfo"] = {"goal": goal, "met": met}
     record(
-        "inspect",
+        "inspection",
         {
             "question": "how long does an exact inspection take, and does it grow in proportion?",
             "network": "resnet152",
