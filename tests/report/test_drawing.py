@@ -93,7 +93,7 @@ def test_a_region_of_too_many_cards_becomes_one():
     x = net.add(Add(), parts[-1], parts[0], name="sum")
     x = net.add(GlobalAvgPool(), net.add(Concat(), x, *parts[:-1], name="last"), name="pool")
     svg = draw(net.build(net.add(Linear(net.shape(x)[0], 3), x, name="fc")))
-    assert any(re.fullmatch(r"\d+ layers", text) for text in texts(svg))
+    assert any(re.fullmatch(r"\d+ layers, \d+ conv", text) for text in texts(svg))
 
 
 def test_the_file_is_plain_and_escaped():

@@ -14,6 +14,7 @@ STYLE = (
     ".striate .n{text-align:right;font-variant-numeric:tabular-nums}"
     ".striate thead th{border-bottom:1px solid currentColor}"
     ".striate tbody.classifier tr:first-child td{border-top:1px solid currentColor}"
+    "p.striate{padding:0 8px}"
     ".striate caption{text-align:left;font-weight:600;padding:4px 8px}"
 )
 
@@ -30,10 +31,10 @@ def page(
             part = layer.part
         bodies.append(f"<tr>{''.join(_cell('td', t, c) for t, c in zip(texts, columns, strict=True))}</tr>")
     end = "</tbody>" if bodies else ""
-    below = "<br>".join(escape(line) for line in notes)
+    below = "<br>".join(escape(line.replace("   ", " · ")) for line in notes)
     return (
         f"<style>{STYLE}</style><table class='striate'><caption>{escape(title)}</caption>"
-        f"<thead><tr>{head}</tr></thead>{''.join(bodies)}{end}</table><p>{below}</p>"
+        f"<thead><tr>{head}</tr></thead>{''.join(bodies)}{end}</table><p class='striate'>{below}</p>"
     )
 
 

@@ -9,7 +9,7 @@ from striate.graph import INPUT, Network, Node
 from striate.ops import Activation, BatchNorm, Dropout, Identity, Op
 
 LONGEST_RUN = 6  # segments of a repeated group that are looked for
-MOST_CARDS = 40  # of one segment that are drawn singly
+MOST_CARDS = 30  # of one segment that are drawn singly
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ their count. The file needs no font, script or network beyond what every browser
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from xml.sax.saxutils import escape
@@ -154,7 +155,9 @@ def _summary(segment: Segment) -> Segment:
 def _card(page: _Page, card: Card, repeated: Card, x: float, y: float) -> str:
     first, end, later = (page.layers[n.name] for n in (card.nodes[0], card.nodes[-1], repeated.nodes[-1]))
     if len(card.nodes) > MOST_CARDS:
-        op, behind, colour = f"{len(card.nodes)} layers", f"{first.name} to {end.name}", "#888"
+        kinds = Counter(node.op.kind for node in card.nodes)
+        op, colour = f"{len(card.nodes)} layers, {kinds['conv']} conv", "#888"
+        behind = f"{first.name} to {end.name}"
     else:
         op = f"{WORDS.get(first.kind, first.kind)} {first.settings}".strip()
         behind = ", ".join([card.nodes[0].name, *(_short(page.layers[n.name]) for n in card.nodes[1:])])
