@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from contracts.op_examples import EXAMPLES
 from measure.random_graphs import random_graph
 from strategies import random_network
 from striate.errors import NetworkError
@@ -173,3 +174,11 @@ def test_bytes_moved_and_intensity_by_hand():
     assert cost.moved_bytes == 4 * (3 * 35 + 4 * 15 + 4 * 27 + 4)
     assert cost.output_bytes == 4 * 60
     assert np.isclose(cost.macs / cost.moved_bytes, 4 * 15 * 27 / cost.moved_bytes)
+
+
+@pytest.mark.parametrize("kind", EXAMPLES)
+def test_every_kind_of_layer_has_its_flops_defined(kind):
+    for op, shapes in EXAMPLES[kind]:
+        count = flops(op, shapes, op.out_shape(*shapes))
+        assert count is not None
+        assert count >= 2 * op.macs(*shapes) >= 2 * op.macs_on_pixels(*shapes) >= 0

@@ -22,12 +22,13 @@ def outline(layers: Sequence[Layer], depth: int | None = None) -> Iterator[Layer
 def _level(items: Sequence[tuple[Layer, list[str]]], level: int, depth: int | None) -> Iterator[Layer]:
     for name, group in groupby(items, key=lambda item: item[1][level]):
         members = list(group)
-        inner = [item for item in members if len(item[1]) > level + 1]
-        if not inner:
+        if all(len(path) == level + 1 for _, path in members):
             yield from (replace(layer, name=INDENT * level + name) for layer, _ in members)
             continue
         yield _group([layer for layer, _ in members], INDENT * level + name)
         if depth is None or level + 1 < depth:
+            # A layer called like its own group stands in it under its last name.
+            inner = [(layer, path if len(path) > level + 1 else [*path, path[-1]]) for layer, path in members]
             yield from _level(inner, level + 1, depth)
 
 
