@@ -1,0 +1,179 @@
+"""Running a network and looking at every tensor on the way, with torch where it is installed, else in NumPy.
+
+The network is a frozen value: whatever a probe does, it is left as found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
+from importlib.util import find_spec
+from types import MappingProxyType
+
+import numpy as np
+
+from striate.errors import NetworkError
+from striate.graph import Network, infer_shapes, reference
+from striate.ops import Array, Shape
+
+BATCH_BYTES = 256 * 2**20
+"""Memory that the tensors of one batch may take, all of them held."""
+
+
+def need_images(network: Network, images: Array, least: int = 1) -> Array:
+    """The images (N, C, H, W) as the network reads them, in the dtype of its weights.
+
+    Raises: NetworkError where weights are missing, sizes differ, values are not finite, or images are fewer than
+    `least`.
+    """
+    if set(network.weight_specs()) - set(network.weights):
+        raise NetworkError(f"{network.name}: has no weights to probe; initialise or load the network first")
+    if images.shape[1:] != network.input_shape:
+        raise NetworkError(
+            f"{network.name}: got images {images.shape}, needs (N, {', '.join(map(str, network.input_shape))}); "
+            "decode them to this size"
+        )
+    if len(images) < least:
+        raise NetworkError(f"{network.name}: got {len(images)} image(s), this probe needs {least}; give more")
+    if not np.isfinite(images).all():
+        raise NetworkError(f"{network.name}: the images hold values that are not finite; normalise them first")
+    return np.ascontiguousarray(images, dtype=weight_dtype(network))
+
+
+def weight_dtype(network: Network) -> np.dtype[np.floating]:
+    """float64 where any weight is, else float32."""
+    wide = any(array.dtype == np.float64 for array in network.weights.values())
+    return np.dtype(np.float64 if wide else np.float32)
+
+
+def batches(network: Network, images: Array, least: int = 1) -> Iterator[Array]:
+    """The images in nearly equal batches, none of fewer than `least` images where there are as many."""
+    one = 4 * sum(int(np.prod(shape)) for shape in infer_shapes(network).values())
+    size = max(least, BATCH_BYTES // max(1, one))
+    yield from np.array_split(images, max(1, min(-(-len(images) // size), len(images) // max(1, least))))
+
+
+def up_to(network: Network, layer: str) -> Network:
+    """The part of the network that `layer` depends on, with its weights; its output is `layer`'s."""
+    needed = {layer}
+    for node in reversed(network.nodes):
+        if node.name in needed:
+            needed.update(node.inputs)
+    nodes = tuple(node for node in network if node.name in needed)
+    names = {name for node in nodes for name in node.weights.values()}
+    kept = {name: array for name, array in network.weights.items() if name in names}
+    return replace(network, nodes=nodes, output=layer, weights=MappingProxyType(kept))
+
+
+def map_layers(network: Network, input_shape: Shape | None = None) -> tuple[str, ...]:
+    """Layers whose output is feature maps (C, H, W) of more than one unit."""
+    shapes = infer_shapes(network, input_shape)
+    return tuple(node.name for node in network if len(shapes[node.name]) == 3 and max(shapes[node.name][1:]) > 1)
+
+
+def visit(network: Network, x: Array, *, training: bool = False) -> Iterator[tuple[str, Array]]:
+    """Every tensor in order, with the name of its layer; each is let go once nobody reads it any more.
+
+    training: batch normalisation uses the statistics of the batch; dropout stays off.
+    """
+    if find_spec("torch"):
+        yield from _visit_torch(network, x, training)
+        return
+    last_use = {name: node.name for node in network for name in node.inputs}
+    values = {"input": x}
+    for node in network:
+        inputs, weights = [values[name] for name in node.inputs], network.weights_of(node)
+        if training and node.op.kind == "batch_norm":
+            weights = node.op.with_batch_statistics(inputs[0], weights)  # type: ignore[attr-defined]
+        values[node.name] = node.op.forward(inputs, weights)
+        yield node.name, values[node.name]
+        for name in set(node.inputs):
+            if last_use[name] == node.name:
+                del values[name]
+
+
+def _visit_torch(network: Network, x: Array, training: bool) -> Iterator[tuple[str, Array]]:
+    import torch
+
+    module = _module(network, training)
+    values = {"input": torch.from_numpy(x)}
+    for step in module._steps:  # noqa: SLF001 - the walk, tensor by tensor
+        with torch.no_grad():
+            result = step.layer(*[values[name] for name in step.reads])
+        values[step.writes] = result
+        yield step.writes, result.numpy()
+        for name in step.spent:
+            del values[name]
+
+
+def _module(network: Network, training: bool):  # type: ignore[no-untyped-def] # noqa: ANN202 - torch is loaded here
+    from torch import nn
+
+    from striate.graph.to_torch import to_module
+
+    module = to_module(network).eval()
+    kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+    for layer in module.modules():
+        if training and isinstance(layer, kinds):
+            layer.train()
+    for parameter in module.parameters():
+        parameter.requires_grad_(False)
+    return module
+
+
+def tensors(network: Network, x: Array, names: Collection[str], *, training: bool = False) -> dict[str, Array]:
+    """Copies of the named tensors for one batch."""
+    return {name: value.copy() for name, value in visit(network, x, training=training) if name in names}
+
+
+def outputs(network: Network, images: Array, *, training: bool = False) -> Array:
+    """The network's result for all images, batch after batch.  Shape (N, ...)."""
+    results = []
+    for x in batches(network, images, 2 if training else 1):
+        for name, value in visit(network, x, training=training):
+            if name == network.output:
+                results.append(value.copy())
+    return np.concatenate(results)
+
+
+def gradients(network: Network, x: Array, seeds: Mapping[str, Array], wanted: str = "input") -> dict[str, Array]:
+    """For each layer of `seeds`: gradient of sum(seed * its tensor) at the tensor `wanted`, at test time."""
+    if not find_spec("torch"):
+        return {name: _gradient_numpy(up_to(network, name), x, seed, wanted) for name, seed in seeds.items()}
+    import torch
+
+    module = _module(network, training=False)
+    values = {"input": torch.from_numpy(x).requires_grad_()}
+    needed = set(seeds) | {wanted}
+    for step in module._steps:  # noqa: SLF001
+        values[step.writes] = step.layer(*[values[name] for name in step.reads])
+        for name in step.spent:
+            if name not in needed:
+                del values[name]
+    found = {}
+    for name, seed in seeds.items():
+        total = (values[name] * torch.from_numpy(seed)).sum()
+        (grad,) = torch.autograd.grad(total, values[wanted], retain_graph=True)
+        found[name] = grad.numpy()
+    return found
+
+
+def _gradient_numpy(network: Network, x: Array, seed: Array, wanted: str) -> Array:
+    values = reference.run(network, x)
+    if wanted == "input":
+        return reference.gradient(network, values, seed)[0]
+    at: dict[str, Array] = {network.output: seed}
+    for node in reversed(network.nodes):
+        if node.name == wanted:
+            break
+        if node.name in at:
+            inputs = [values[name] for name in node.inputs]
+            parts, _ = node.op.backward(at[node.name], inputs, values[node.name], network.weights_of(node))
+            for name, part in zip(node.inputs, parts, strict=True):
+                at[name] = at[name] + part if name in at else part
+    return at[wanted]
+
+
+def rms(values: Array) -> float:
+    """Root of the mean square, in float64."""
+    return float(np.sqrt(np.mean(np.square(values, dtype=np.float64)))) if values.size else float("nan")
