@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import io
 import pickle
+import tracemalloc
+import zipfile
 
 import numpy as np
 import pytest
 
+from striate.data import arrays as arrays_module
 from striate.data import as_nchw
 from striate.data.arrays import class_name_of, read_npz
 from striate.errors import DataError
@@ -147,3 +151,27 @@ def test_an_array_file_named_npz_is_refused(tmp_path):
         np.save(file, pixels(2, 3))
     with pytest.raises(DataError, match=r"a\.npz: not a complete \.npz file; write it again with np\.savez$"):
         read_npz(tmp_path / "a.npz")
+
+
+def test_an_archive_that_expands_beyond_memory_is_refused_before_memory_is_taken(tmp_path, monkeypatch):
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, x_train=np.zeros((1000, 100, 200), np.uint8), y_train=np.zeros(1000, np.int64))
+    monkeypatch.setattr(arrays_module, "MEMORY_SHARE", 1e-4)
+    tracemalloc.start()
+    with pytest.raises(
+        DataError, match=r"a\.npz: expands to 20,008,\d{3} bytes, more than half of this machine's memory"
+    ):
+        read_npz(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**20
+
+
+def test_an_array_that_claims_more_than_it_holds_is_refused(tmp_path):
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": (2**40, 28, 28)})
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x_train.npy", header.getvalue())
+    with pytest.raises(DataError, match=r"a\.npz: x_train\.npy has 128 bytes and claims 862,017,116,176,512$"):
+        read_npz(path)

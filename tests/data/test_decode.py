@@ -6,9 +6,9 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
-from striate.data import Preprocessing, decode, decode_all
+from striate.data import Encoded, Preprocessing, decode, decode_all, decode_each
 from striate.data.decode import header
 from striate.errors import DataError
 
@@ -146,7 +146,6 @@ def test_a_truncated_file_is_refused_by_name(tmp_path, name):
 
 
 @pytest.mark.parametrize(("width", "height"), [(9000, 9000), (10_000, 10_000), (100_000, 100_000)])
-@pytest.mark.filterwarnings("default::PIL.Image.DecompressionBombWarning")
 def test_a_bomb_is_refused_from_its_header(tmp_path, width, height):
     path = png_with_size(tmp_path / "bomb.png", width, height)
     for read in (lambda: decode(path, RGB), lambda: header(path)):
@@ -228,3 +227,56 @@ def test_decode_all_does_not_run_far_ahead_and_stops_its_threads(tmp_path):
     assert len(asked) == 4
     images.close()
     assert not [thread for thread in threading.enumerate() if "ThreadPoolExecutor" in thread.name]
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+@pytest.mark.parametrize("orientation", range(9))
+def test_every_orientation_is_pillows(tmp_path, orientation, name):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = saved(tmp_path, Image.fromarray(COLOUR), name, exif=exif)
+    with Image.open(path) as image:
+        expected = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    turned = Preprocessing(3, *expected.shape[:2], "crop", (0.0,) * 3, (1.0,) * 3)
+    np.testing.assert_array_equal(decode(path, turned).transpose(1, 2, 0), expected)
+
+
+def tiff(pixels: bytes, bits: int, photometric: int) -> bytes:
+    """A little-endian TIFF of one strip, H x W gray samples of ``bits`` bits (TIFF 6.0, section 3)."""
+    short = [(256, W), (257, H), (258, bits), (259, 1), (262, photometric), (277, 1), (278, H)]
+    start = 8 + 2 + 12 * (len(short) + 2) + 4
+    entries = [struct.pack("<HHIHxx", tag, 3, 1, number) for tag, number in short]
+    entries[5:5] = [struct.pack("<HHII", 273, 4, 1, start)]
+    entries.append(struct.pack("<HHII", 279, 4, 1, len(pixels)))
+    return b"II*\0" + struct.pack("<IH", 8, len(entries)) + b"".join(entries) + bytes(4) + pixels
+
+
+def test_twelve_bit_gray_is_scaled_by_its_own_full_scale():
+    wide = np.linspace(0, 4095, H * W).round().astype(int).reshape(H, W)
+    row_bits = ["".join(f"{sample:012b}" for sample in row) for row in wide.tolist()]
+    rows = [int(bits.ljust(8 * 17, "0"), 2).to_bytes(17, "big") for bits in row_bits]  # a row ends on a byte
+    packed = b"".join(rows)
+    np.testing.assert_array_equal(decode(tiff(packed, 12, 1), GRAY)[0], np.floor(wide * 255 / 4095 + 0.5).astype(int))
+
+
+def test_sixteen_bit_gray_whose_zero_is_white_is_inverted():
+    wide = np.linspace(0, 65535, H * W).round().astype("<u2").reshape(H, W)
+    plain, inverted = (decode(tiff(wide.tobytes(), 16, photometric), GRAY)[0] for photometric in (1, 0))
+    np.testing.assert_array_equal(plain, np.rint(wide / 257))
+    np.testing.assert_array_equal(inverted, 255 - plain)
+
+
+def test_decode_each_puts_a_fault_in_its_place(tmp_path):
+    good = saved(tmp_path, Image.new("L", (W, H), 5))
+    results = list(decode_each([good, tmp_path / "none.png", Encoded("x", DataError("x: gone")), good], GRAY, 2))
+    assert [str(result) if isinstance(result, DataError) else int(result[0, 0, 0]) for result in results] == [
+        5,
+        f"{tmp_path}/none.png: no such file; check the path",
+        "x: gone",
+        5,
+    ]
+
+
+def test_bytes_go_by_their_name():
+    with pytest.raises(DataError, match=r"^shard\.tar/1\.png: not an image of a known format"):
+        decode(Encoded("shard.tar/1.png", b"text"), GRAY)

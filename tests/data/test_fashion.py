@@ -25,17 +25,17 @@ def test_an_absent_set_says_how_to_get_it(tmp_path):
 
 def test_an_idx_file_is_read(tmp_path):
     path = tmp_path / "a.gz"
-    path.write_bytes(gzip.compress(HEAD + PIXELS.tobytes()))
+    path.write_bytes(gzip.compress(mtime=0, data=HEAD + PIXELS.tobytes()))
     np.testing.assert_array_equal(read_idx(path, axes=3), PIXELS)
 
 
 @pytest.mark.parametrize(
     "content",
     [
-        gzip.compress(HEAD + PIXELS.tobytes())[:-12],
-        gzip.compress(HEAD + PIXELS.tobytes()[:-1]),
-        gzip.compress(HEAD[:7]),
-        gzip.compress(bytes((0, 0, 8, 1)) + HEAD[4:] + PIXELS.tobytes()),
+        gzip.compress(mtime=0, data=HEAD + PIXELS.tobytes())[:-12],
+        gzip.compress(mtime=0, data=HEAD + PIXELS.tobytes()[:-1]),
+        gzip.compress(mtime=0, data=HEAD[:7]),
+        gzip.compress(mtime=0, data=bytes((0, 0, 8, 1)) + HEAD[4:] + PIXELS.tobytes()),
         b"not gzip",
         b"",
     ],

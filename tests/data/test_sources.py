@@ -300,3 +300,84 @@ def test_photographs_load_as_class_folders(tmp_path, shared_data):
     again = load_part(tmp_path, dataset.classes, dataset.preprocessing)
     i = again.names.tolist().index(str(dataset.test.names[0]))
     np.testing.assert_array_equal(again.images[i], dataset.test.images[0])
+
+
+def spoil(root, *names):
+    """One file that is no image, one that ends early."""
+    first, second = (root / name for name in names)
+    first.write_text("text")
+    second.write_bytes(second.read_bytes()[:60])
+
+
+def test_skipping_leaves_bad_images_out_after_the_split_and_lists_them(tmp_path):
+    put(tmp_path, {"a": 10, "b": 10})
+    whole, _ = load(tmp_path)
+    gone = [str(whole.train.names[0]), str(whole.test.names[1])]
+    spoil(tmp_path, *gone)
+    with pytest.raises(DataError, match=r"not an image of a known format"):
+        load(tmp_path)
+    dataset, choices = load(tmp_path, on_bad="skip")
+    assert [image.name for image in dataset.skipped] == gone
+    assert [image.name for image in dataset.test.skipped] == gone[1:]
+    assert dataset.skipped[0].class_name == gone[0][0]
+    assert dataset.skipped[0].reason.startswith(f"{tmp_path}/{gone[0]}: not an image of a known format")
+    for part in ("train", "validation", "test"):
+        before, after = whole.parts[part], dataset.parts[part]
+        assert after.names.tolist() == [name for name in before.names.tolist() if name not in gone]
+        assert len(after) == len(after.images) == len(after.labels) == len(before) - len(after.skipped)
+    assert value(choices, "skipped") == "2 images"
+    assert str(next(c for c in choices if c.name == "skipped")).startswith(
+        "skipped = 2 images (on_bad is skip; the first: "
+    )
+
+
+def test_evaluation_lists_what_it_skips_and_puts_nothing_in_its_place(tmp_path):
+    put(tmp_path, {"a": 4, "b": 4})
+    whole, _ = load(tmp_path)
+    spoil(tmp_path, "a/1.png", "b/2.png")
+    with pytest.raises(DataError, match=r"a/1\.png: not an image"):
+        load_part(tmp_path, whole.classes, whole.preprocessing)
+    part = load_part(tmp_path, whole.classes, whole.preprocessing, on_bad="skip")
+    assert part.names.tolist() == ["a/0.png", "a/2.png", "a/3.png", "b/0.png", "b/1.png", "b/3.png"]
+    assert [image.name for image in part.skipped] == ["a/1.png", "b/2.png"]
+    assert part.labels.tolist() == [0, 0, 0, 1, 1, 1]
+
+
+def test_skipping_everything_or_an_unknown_word_is_refused(tmp_path):
+    put(tmp_path, {"a": 4, "b": 4})
+    with pytest.raises(DataError, match=r"^on_bad is 'warn'; use fail or skip$"):
+        load(tmp_path, on_bad="warn")
+    for path in tmp_path.glob("*/*.png"):
+        path.write_text("text")
+    message = rf"^{tmp_path}: no image can be read; see the audit for what is wrong with each$"
+    with pytest.raises(DataError, match=message):
+        load(tmp_path, on_bad="skip")
+    with pytest.raises(DataError, match=r"^the train part has no images; add some or leave the part out$"):
+        load(tmp_path, on_bad="skip", image_size=7, channels=1)
+
+
+def table(root, split=None):
+    """20 images in ten groups of two, a pair of groups a class in turn."""
+    put(root, {"a": 10, "b": 10})
+    rows = [f"{name}/{i}.png,{name},{name}{i // 2}{split(i) if split else ''}" for name in "ab" for i in range(10)]
+    (root / "labels.csv").write_text("\n".join(["path,label,group" + (",split" if split else ""), *rows]))
+    return root / "labels.csv"
+
+
+def test_groups_of_a_table_stay_in_one_part(tmp_path):
+    dataset, choices = load(table(tmp_path))
+    parts_of = {}
+    for name, part in dataset.parts.items():
+        for image in part.names.tolist():
+            parts_of.setdefault((image[0], int(image[2]) // 2), set()).add(name)
+    assert len(parts_of) == 10
+    assert all(len(parts) == 1 for parts in parts_of.values())
+    assert [np.bincount(part.labels).tolist() for part in dataset.parts.values()] == [[6, 6], [2, 2], [2, 2]]
+    assert str(choices[0]).endswith("held out of 20 images with seed 0; its 10 groups stay whole)")
+
+
+def test_a_group_in_two_given_parts_is_refused(tmp_path):
+    source = table(tmp_path, lambda i: ",test" if i in (1, 2, 3) else ",train")
+    message = rf"^{source}: group 'a0' is in train and test; a group belongs in one part$"
+    with pytest.raises(DataError, match=message):
+        load(source)

@@ -12,9 +12,9 @@ from striate.data.fashion import read_fashion_mnist
 from striate.data.folders import PART_OF_FOLDER, list_folder
 from striate.data.names import natural_key
 from striate.data.parquet import read_parquet
-from striate.data.raw import WHOLE, Found, encoded
+from striate.data.raw import PARTS, WHOLE, Found, encoded
 from striate.data.sample import read_sample
-from striate.data.tables import PARTS, read_csv
+from striate.data.tables import read_csv
 from striate.data.tar import read_tar, stream_tar
 from striate.data.zips import read_zip
 from striate.errors import DataError
@@ -31,8 +31,8 @@ def find(source: str | Path) -> Found:
     """The parts of a source; nothing is decoded.
 
     A source is a built-in name, a folder of class folders, one file, or several .parquet or .tar files as a
-    pattern ("shards/train-*.tar") or the folder that holds them. Of several files, those whose names begin with
-    train, val, valid, validation or test are that part.
+    pattern ("shards/train-*.tar") or the folder that holds them. Of a pattern or folder, the files whose names
+    begin with train, val, valid, validation or test are that part; a single file given by itself is the whole.
     Raises: DataError, in one line that says what to do.
     """
     if isinstance(source, str) and source in BUILT_IN:
@@ -43,7 +43,7 @@ def find(source: str | Path) -> Found:
     suffix = files[0].suffix.lower()
     if suffix in OF_ONE_FILE and len(files) == 1:
         return OF_ONE_FILE[suffix](files[0])
-    return OF_MANY_FILES[suffix](str(source), by_part(files, str(source)))
+    return OF_MANY_FILES[suffix](str(source), by_part(files, source))
 
 
 def stream(source: str | Path) -> Iterator[Encoded]:
@@ -53,7 +53,7 @@ def stream(source: str | Path) -> Iterator[Encoded]:
     """
     files = [] if isinstance(source, str) and source in BUILT_IN else _files(source)
     if files and files[0].suffix.lower() == ".tar":
-        yield from stream_tar(by_part(files, str(source)))
+        yield from stream_tar(by_part(files, source))
         return
     found = find(source)
     for raw in found.parts.values():
@@ -62,8 +62,10 @@ def stream(source: str | Path) -> Iterator[Encoded]:
         yield from encoded(raw)
 
 
-def by_part(files: list[Path], source: str) -> Files:
+def by_part(files: list[Path], source: str | Path) -> Files:
     """Files by the part that their names begin with; none or all of them say one."""
+    if files == [Path(source)]:
+        return {WHOLE: (files[0],)}
     parts: dict[str, list[Path]] = {}
     for file in files:
         parts.setdefault(PART_OF_FOLDER.get(re.split(r"[-_.0-9]", file.stem.lower())[0], WHOLE), []).append(file)

@@ -9,7 +9,7 @@ import numpy as np
 
 from striate.data.encoded import Files
 from striate.data.names import natural_key
-from striate.data.raw import WHOLE, Found, Raw
+from striate.data.raw import PARTS, WHOLE, Found, Raw
 from striate.errors import DataError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
@@ -60,7 +60,7 @@ class _Lister:
             raws = {WHOLE: self.raw(self.root, folders)}
         else:
             self.ignored += len(folders) - len(parts)
-            raws = {part: self.raw(folder, self.folders(folder)) for part, folder in parts.items()}
+            raws = {part: self.raw(parts[part], self.folders(parts[part])) for part in PARTS if part in parts}
         return Found(str(self.root), raws, ignored=self.ignored)
 
     def raw(self, where: Path, class_folders: list[Path]) -> Raw:

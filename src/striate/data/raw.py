@@ -18,6 +18,7 @@ from striate.data.resize import fit_images
 from striate.errors import DataError
 
 WHOLE = "whole"  # the part of a source that does not say what is for training and what for testing
+PARTS = ("train", "validation", "test")  # in this order everywhere
 ON_BAD = ("fail", "skip")
 
 

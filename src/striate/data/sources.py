@@ -107,7 +107,7 @@ def _assemble(
     _check_on_bad(on_bad)
     classes = _classes(found)
     raws, split_choices = _split(found, classes, validation_share, seed)
-    size, shape_choices = _shape(raws, image_size, channels, on_bad)
+    size, shape_choices = _shape(raws, image_size, channels, on_bad, found.source)
     target = Preprocessing(*size, fit, mean=(0.0,) * size[0], std=(1.0,) * size[0])
     parts = {name: read(raw, classes, target, f"{found.source}: {name}", on_bad) for name, raw in raws.items()}
     for name, part in parts.items():
@@ -188,7 +188,7 @@ def _held_out(
 
 
 def _shape(
-    raws: dict[str, Raw], image_size: int | tuple[int, int] | None, channels: int | None, on_bad: str
+    raws: dict[str, Raw], image_size: int | tuple[int, int] | None, channels: int | None, on_bad: str, where: str
 ) -> tuple[tuple[int, int, int], tuple[Choice, ...]]:
     """(C, H, W), and the choices for what was not given."""
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
@@ -198,6 +198,8 @@ def _shape(
         return (channels, *size), ()
     choices = []
     measured = [measure(raw, on_bad) for raw in raws.values()]
+    if not sum(len(sizes) for sizes, _ in measured):
+        raise DataError(f"{where}: no image can be read; see the audit for what is wrong with each")
     if size is None:
         size, reason = decide.image_size(np.concatenate([sizes for sizes, _ in measured]))
         choices.append(Choice("image_size", size, reason))

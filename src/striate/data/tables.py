@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from striate.data.encoded import Files, Store, check_below
 from striate.data.folders import PART_OF_FOLDER
-from striate.data.raw import WHOLE, Found, Raw
+from striate.data.raw import PARTS, WHOLE, Found, Raw
 from striate.errors import DataError
 
 # What a column may be called; the first is ours, the others are habits elsewhere.
@@ -22,7 +22,6 @@ COLUMNS = {
     "split": ("split",),
     "group": ("group",),
 }
-PARTS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True, slots=True)

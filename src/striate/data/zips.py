@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from striate.data.encoded import MAX_FILE_BYTES, Content
 from striate.data.folders import PART_OF_FOLDER, SUFFIXES
 from striate.data.names import natural_key
-from striate.data.raw import WHOLE, Found, Raw
+from striate.data.raw import PARTS, WHOLE, Found, Raw
 from striate.errors import DataError
 
 MAX_MEMBERS = 2_000_000
@@ -59,7 +59,7 @@ def read_zip(path: Path) -> Found:
     if not images:
         raise DataError(f"{path}: holds no images; put each class's images into a folder of its name")
     placed = [(name, *_place(name, _top(images), path)) for name in images]
-    parts = sorted({part for _, part, _ in placed if part}, key=("train", "validation", "test").index) or [WHOLE]
+    parts = sorted({part for _, part, _ in placed if part}, key=PARTS.index) or [WHOLE]
     raws = {}
     for part in parts:
         inside = [(name, class_name) for name, its_part, class_name in placed if (its_part or WHOLE) == part]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +64,7 @@ def look(image: Encoded) -> Look:
             kind = "animated" if header.frames > 1 else "refused"
             check_header(opened, image.name)
             kind = "damaged"
+            header = replace(header, orientation=orientation(opened))  # only now: for some PNG it needs the pixels
             picture = upright(opened)
     except DataError as fault:
         return Look(header, kind, str(fault), digest)
@@ -88,13 +89,14 @@ def _prints(header: Header, image: Image.Image, bytes_digest: bytes) -> Look:
 
 
 def _header(image: Image.Image) -> Header:
+    """What is known without decoding a pixel, for the size is not checked yet."""
     return Header(
         format=str(image.format),
         mode=image.mode,
         bits=_bits(image),
         height=image.height,
         width=image.width,
-        orientation=orientation(image),
+        orientation=1,
         frames=frames(image),
         is_transparent=image.has_transparency_data,
     )
