@@ -1,0 +1,131 @@
+"""Where in an image the evidence for an answer lies: Grad-CAM, occlusion, and the feature maps themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from striate.graph import Network, infer_shapes
+from striate.ops import Array
+from striate.probe.running import gradients, map_layers, need_images, outputs, tensors
+
+PATCH_SHARE = 4
+"""The occluding patch is this part of the shorter side."""
+MOST_MAPS = 16
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EvidenceProbe:
+    """One image (C, H, W) and the logit of `answer`.
+
+    maps: the first feature maps of `maps_layer` (K, h, w)
+    grad_cam: (h, w) of `cam_layer`, in logits, not negative; occlusion: (H, W), by how many logits the answer falls
+    when a patch of `patch_px` centred there is 0, which is the mean colour of normalised images
+    """
+
+    network: str
+    image: Array
+    answer: int
+    logit: float
+    maps_layer: str | None
+    maps: Array | None
+    cam_layer: str | None
+    grad_cam: Array | None
+    occlusion: Array | None
+    patch_px: int
+    why_not: tuple[str, ...] = ()
+
+    @property
+    def images(self) -> int:
+        """One."""
+        return 1
+
+    def lines(self) -> list[str]:
+        """Where the evidence is, in words."""
+        said = [f"answer {self.answer}, logit {self.logit:.3g}"]
+        if self.occlusion is not None:
+            row, column = np.unravel_index(int(self.occlusion.argmax()), self.occlusion.shape)
+            said.append(
+                f"hiding {self.patch_px} x {self.patch_px} px around row {row}, column {column} costs most: "
+                f"{self.occlusion.max():.3g} logits"
+            )
+        if self.grad_cam is not None:
+            row, column = np.unravel_index(int(self.grad_cam.argmax()), self.grad_cam.shape)
+            units = "x".join(map(str, self.grad_cam.shape))
+            said.append(f"Grad-CAM at {self.cam_layer} ({units} units) peaks at unit {row}, {column}")
+        return [*said, *(f"not measured: {why}" for why in self.why_not)]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values, the maps as nested lists."""
+        named = {"grad_cam": self.grad_cam, "occlusion": self.occlusion}
+        return {
+            "probe": "evidence", "images": 1, "answer": self.answer, "logit": self.logit,
+            "cam_layer": self.cam_layer, "patch_px": self.patch_px,
+            **{name: None if values is None else values.tolist() for name, values in named.items()},
+            "why_not": list(self.why_not),
+        }  # fmt: skip
+
+
+def evidence(network: Network, images: Array, answer: int | None = None) -> EvidenceProbe:
+    """Look at the first of `images` (N, C, H, W), for the class `answer`, by default the network's.
+
+    Raises: NetworkError.
+    """
+    image = need_images(network, images)[:1]
+    shape = infer_shapes(network)[network.output]
+    logits = outputs(network, image)[0]
+    why: list[str] = []
+    if len(shape) != 1:
+        answer, why = 0, [f"the output {shape} is not a list of classes: no map of evidence"]
+    answer = int(logits.argmax()) if answer is None else answer
+    layers, one = map_layers(network), float(logits.reshape(-1)[answer])
+    if not layers:
+        why.append("the network has no feature maps: no Grad-CAM")
+    cam = grad_cam(network, image, layers[-1], answer) if layers and len(shape) == 1 else None
+    hidden, patch = occlusion(network, image, answer) if len(shape) == 1 else (None, 0)
+    maps = tensors(network, image, layers[:1])[layers[0]][0, :MOST_MAPS] if layers else None
+    return EvidenceProbe(
+        network.name, image[0], answer, one, layers[0] if layers else None, maps,
+        layers[-1] if cam is not None else None, cam, hidden, patch, tuple(why),
+    )  # fmt: skip
+
+
+def grad_cam(network: Network, image: Array, layer: str, answer: int) -> Array:
+    """max(0, sum over k of a_k A_k), a_k the mean over positions of d logit / d A_k.  image (1, C, H, W); (h, w).
+
+    Source: Selvaraju et al. 2017, arXiv:1610.02391, eq. 1 and 2.
+    """
+    seed = np.zeros((1, *infer_shapes(network)[network.output]), image.dtype)
+    seed[0, answer] = 1
+    slope = gradients(network, image, {network.output: seed}, layer)[network.output][0]
+    values = tensors(network, image, (layer,))[layer][0]
+    result: Array = np.maximum(0, (slope.mean(axis=(1, 2))[:, None, None] * values).sum(axis=0))
+    return result
+
+
+def occlusion(network: Network, image: Array, answer: int) -> tuple[Array, int]:
+    """How far the logit falls for a patch of zeros at each place, and the patch's side in px.
+
+    Places overlap by half a patch; each pixel gets the mean over the patches that cover it.
+    image (1, C, H, W); map (H, W).  Source: Zeiler & Fergus 2014, arXiv:1311.2901, sec. 4.2.
+    """
+    height, width = image.shape[2:]
+    patch = max(1, min(height, width) // PATCH_SHARE)
+    step = max(1, patch // 2)
+    corners = [(r, c) for r in _starts(height, patch, step) for c in _starts(width, patch, step)]
+    hidden = np.repeat(image, len(corners), axis=0)
+    for one, (row, column) in zip(hidden, corners, strict=True):
+        one[:, row : row + patch, column : column + patch] = 0
+    falls = outputs(network, image)[0, answer] - outputs(network, hidden)[:, answer]
+    total, covered = np.zeros((height, width)), np.zeros((height, width))
+    for fall, (row, column) in zip(falls, corners, strict=True):
+        total[row : row + patch, column : column + patch] += fall
+        covered[row : row + patch, column : column + patch] += 1
+    return total / covered, patch
+
+
+def _starts(size: int, patch: int, step: int) -> list[int]:
+    """Where patches begin: every step, and one that ends with the image."""
+    return sorted({*range(0, size - patch + 1, step), size - patch})
