@@ -88,7 +88,7 @@ class Sighting:
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
-        """The same as plain data; the mask as its rows of pixel intervals would be long, so only its count."""
+        """The same as plain data, the mask by its box and its number of pixels."""
         return {
             "layer": self.layer,
             "unit": list(self.unit),
@@ -160,11 +160,17 @@ def _sighting(layer: str, at: tuple[int, ...], view: View, mask: Array) -> Sight
         fields=fields,
         reach=reach,
         clipped=tuple(None if c is None or c[0] > c[1] else c for c in clipped),
-        seen=tuple(axis.sight.interval(i) for i, axis in zip(at, view, strict=True)),
+        seen=_box_of(mask),
         mask=mask,
         padding_share=padding_share(moved, (1,) * len(at), tuple(axis.sight.image for axis in view)),
         touches_padding=tuple(axis.sight.touches_padding(i) for i, axis in zip(at, view, strict=True)),
     )
+
+
+def _box_of(mask: Array) -> tuple[Interval | None, ...]:
+    """First and last index of the mask on each axis."""
+    places = np.nonzero(mask)
+    return tuple((int(p.min()), int(p.max())) if len(p) else None for p in places)
 
 
 def _reach(field: Field, unit: int) -> Interval:
