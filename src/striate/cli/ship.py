@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from striate.cli.output import AsJson, Say, note, print_json
+from striate.cli.output import AsJson, Say, print_json
 
 if TYPE_CHECKING:
     from striate.jobs.shipping import Shipped
@@ -33,10 +33,11 @@ def ship(
 
     Example: striate ship runs/first -o model.onnx
     """
+    from striate.cli.meter import meter
     from striate.jobs.shipping import ship_run
 
-    note(f"proving {run} equal to what will be shipped ...")
-    shipped = ship_run(run, out, images)
+    with meter("proving", "inputs") as tell:
+        shipped = ship_run(run, out, images, tell)
     if json:
         print_json(to_json(shipped))
         return

@@ -33,9 +33,11 @@ def verify(
 
     Example: striate verify model.onnx --against runs/first
     """
+    from striate.cli.meter import meter
     from striate.jobs.shipping import verify_file
 
-    found = verify_file(model, against, images)
+    with meter("proving", "inputs") as tell:
+        found = verify_file(model, against, images, tell)
     if json:
         print_json(to_json(found))
     else:

@@ -20,12 +20,13 @@ from striate.graph.to_onnx import LOGITS, to_bytes, to_onnx
 from striate.ops import Array, BatchNorm
 from striate.rewrite import Rewritten, rewrite
 from striate.runtime import Engine, every_tensor, open_session, self_test
-from striate.verify import Cases, Proof, Recheck, input_cases, prove, prove_shipped, require
+from striate.verify import Cases, Proof, Recheck, Tell, input_cases, prove, prove_shipped, require, silent
 from striate.verify.tally import result_allowed, scale_of
 
 GOLDEN_CASES = 4
 PROOF_IMAGES = 32
 PROOF_SEED = 0
+SERVED_BATCH = 4  # as many as keep a network at 224 px within a gigabyte
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ def ship(
     preprocessing: Preprocessing,
     path: Path,
     images: NDArray[np.uint8],
+    tell: Tell = silent,
 ) -> Shipped:
     """Rewrite `network`, prove the result equal, and write it to `path`.
 
@@ -76,8 +78,9 @@ def ship(
     rewritten = rewrite(exact)
     small = rewritten.network.astype(np.float32)
     cases = cases_of(preprocessing, images[:PROOF_IMAGES])
-    proof = require(prove(exact, rewritten.network, _engine(small), _engine(network.astype(np.float32)), cases))
-    _require_as_served(small, cases, output(exact, cases.images.astype(np.float64)), proof)
+    engines = _engine(small), _engine(network.astype(np.float32))
+    proof = require(prove(exact, rewritten.network, *engines, cases, tell=tell))
+    _require_as_served(exact, small, cases, proof)
     pixels = images[:GOLDEN_CASES]
     x = normalise(pixels, preprocessing)
     logits = output(exact, x.astype(np.float64))
@@ -94,7 +97,7 @@ def ship(
     return Shipped(path, proof, rewritten, path.stat().st_size, _batch_norms(network), _batch_norms(small))
 
 
-def ship_run(run: Path, path: Path, source: str | None = None) -> Shipped:
+def ship_run(run: Path, path: Path, source: str | None = None, tell: Tell = silent) -> Shipped:
     """Ship a finished run, proved on images of `source`, or else on the data it was trained with.
 
     Raises: RunError, DataError, ProofError, ArtifactError; UsageError where `path` is no .onnx file.
@@ -110,10 +113,10 @@ def ship_run(run: Path, path: Path, source: str | None = None) -> Shipped:
         images = prepare(folder.recipe()).dataset.validation.images
     else:
         images = load_part(source, classes, preprocessing).images
-    return ship(network, classes, preprocessing, path, images)
+    return ship(network, classes, preprocessing, path, images, tell)
 
 
-def verify_file(path: Path, against: Path | None = None, source: str | None = None) -> Verified:
+def verify_file(path: Path, against: Path | None = None, source: str | None = None, tell: Tell = silent) -> Verified:
     """Verify an artifact, against the run it was made from if that is given, on images of `source` too.
 
     Raises: ArtifactError, RunError, DataError; UsageError for images without a run to compare with.
@@ -126,10 +129,12 @@ def verify_file(path: Path, against: Path | None = None, source: str | None = No
 
     manifest = load(path).manifest
     images = None if source is None else load_part(source, manifest.classes, manifest.prepared()).images
-    return verify(path, trained_network(against), images)
+    return verify(path, trained_network(against), images, tell)
 
 
-def verify(path: Path, original: Network | None = None, images: NDArray[np.uint8] | None = None) -> Verified:
+def verify(
+    path: Path, original: Network | None = None, images: NDArray[np.uint8] | None = None, tell: Tell = silent
+) -> Verified:
     """Check an artifact again: its golden cases, and its engine against float64, layer by layer.
 
     original: the network it was made from, to make the whole proof again. images: uint8 (N, C, H, W), the caller's
@@ -151,11 +156,11 @@ def verify(path: Path, original: Network | None = None, images: NDArray[np.uint8
     proof = None
     if original is not None:
         real = pixels if images is None else np.concatenate([pixels, images[:PROOF_IMAGES]])
-        proof = _proof_against(original, artifact, real)
+        proof = _proof_against(original, artifact, real, tell)
     return Verified(artifact, golden_off, recheck, proof, stored)
 
 
-def _proof_against(original: Network, artifact: Artifact, images: NDArray[np.uint8]) -> Proof:
+def _proof_against(original: Network, artifact: Artifact, images: NDArray[np.uint8], tell: Tell) -> Proof:
     """The whole proof again, of the shipped file against the network it was made from."""
     preprocessing = artifact.manifest.prepared()
     if original.input_shape != preprocessing.shape:
@@ -164,7 +169,7 @@ def _proof_against(original: Network, artifact: Artifact, images: NDArray[np.uin
         )
     exact = original.astype(np.float64)
     engines = _engine(artifact.network), _engine(original.astype(np.float32))
-    return prove(exact, rewrite(exact).network, *engines, cases_of(preprocessing, images))
+    return prove(exact, rewrite(exact).network, *engines, cases_of(preprocessing, images), tell=tell)
 
 
 def cases_of(preprocessing: Preprocessing, images: NDArray[np.uint8]) -> Cases:
@@ -174,18 +179,21 @@ def cases_of(preprocessing: Preprocessing, images: NDArray[np.uint8]) -> Cases:
     return input_cases(preprocessing.shape, low, high, PROOF_SEED, normalise(images, preprocessing))
 
 
-def _require_as_served(shipped: Network, cases: Cases, logits: Array, proof: Proof) -> None:
-    """The same once more through the engine as it serves, with every fusion that giving out all tensors prevents.
+def _require_as_served(original: Network, shipped: Network, cases: Cases, proof: Proof) -> None:
+    """The results once more through the engine as it serves, with every fusion that giving out all tensors prevents.
 
     Raises: ProofError.
     """
     session = open_session(to_bytes(to_onnx(shipped)), len(os.sched_getaffinity(0)), spinning=False)
     error = proof.layers[-1].error_after
-    found = prove_shipped(
-        shipped, cases.images, logits, error, lambda x: {shipped.output: session.run([LOGITS], {INPUT: x})[0]}
-    )
-    if found.fault:
-        raise ProofError(f"{shipped.name}: as the engine serves it, {found.fault}; nothing is shipped")
+
+    def serve(x: Array) -> dict[str, Array]:
+        return {shipped.output: session.run([LOGITS], {INPUT: x})[0]}
+
+    for _, images in cases.batches((SERVED_BATCH,)):
+        found = prove_shipped(shipped, images, output(original, images.astype(np.float64)), error, serve)
+        if found.fault:
+            raise ProofError(f"{shipped.name}: as the engine serves it, {found.fault}; nothing is shipped")
 
 
 def _engine(network: Network) -> Callable[[Array], dict[str, Array]]:

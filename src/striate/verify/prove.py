@@ -34,6 +34,12 @@ from striate.verify.tolerance import ALGEBRA, FLOAT32_UNIT, FLOAT64_UNIT
 
 Engine = Callable[[Array], Mapping[str, Array]]
 """Runs a float32 network on a float32 batch and returns its tensors by name."""
+Tell = Callable[[int, int], None]
+"""Told how many inputs of how many are done."""
+
+
+def silent(done: int, total: int) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +57,23 @@ def prove(
     original32: Engine,
     cases: Cases,
     batch_sizes: Sequence[int] = BATCH_SIZES,
+    tell: Tell = silent,
 ) -> Proof:
     """Compare `rewritten` and its shipped float32 form with `original` on `cases`.
 
     original, rewritten: weights in float64, the rewritten ones before rounding to float32
     shipped, original32: the two float32 networks run by the same engine, giving every tensor that both networks
         have (of the same names) and the result
+    tell: told after each batch how many inputs of how many are done
     Returns a proof, which may be a refutation.  Raises: ProofError if an engine leaves out a tensor.
     """
     comparison = _Comparison(original, rewritten, _pairs(original, rewritten))
+    done = 0
     for names, images in cases.batches(batch_sizes):
         x = np.asarray(images, np.float32)
         comparison.add(names, x, _upcast(original32(x)), _upcast(shipped(x)))
+        done += len(names)
+        tell(done, len(cases.names))
     return Proof(
         network=original.name,
         inputs=dict(Counter(cases.kinds)),
