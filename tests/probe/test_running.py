@@ -32,7 +32,9 @@ def test_torch_and_numpy_agree(monkeypatch: pytest.MonkeyPatch, training: bool) 
 
 
 def test_wrong_images_are_told_what_is_needed() -> None:
-    with pytest.raises(NetworkError, match=r"got images \(3, 2, 9, 9\), needs \(N, 2, 9, 11\); decode them to this size$"):
+    with pytest.raises(
+        NetworkError, match=r"got images \(3, 2, 9, 9\), needs \(N, 2, 9, 11\); decode them to this size$"
+    ):
         activations(NET, IMAGES[..., :9])
     with pytest.raises(NetworkError, match=r"got 0 image\(s\), this probe needs 1; give more$"):
         activations(NET, IMAGES[:0])

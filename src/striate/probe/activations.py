@@ -49,7 +49,13 @@ class ActivationProbe:
         """One line a layer and the reading."""
         heads = ("activation", "curve", "channels", "dead", "constant", "zeros", "saturated")
         rows = [
-            (a.layer, a.curve, str(a.channels), str(len(a.dead)), str(len(a.constant)), _share(a.zeros), _share(a.saturated))
+            (
+                a.layer,
+                a.curve,
+                *map(str, (a.channels, len(a.dead), len(a.constant))),
+                _share(a.zeros),
+                _share(a.saturated),
+            )
             for a in self.layers
         ]
         text = aligned(heads, rows, (False, False, *(True,) * 5)) if rows else []

@@ -89,7 +89,16 @@ class BatchNormProbe:
 
     def lines(self) -> list[str]:
         """A table of the layers and its reading."""
-        heads = ("batch norm", "channels", "mean off, sigma", "|ln var ratio|", "eff. samples", "gamma~0", "bad", "state")
+        heads = (
+            "batch norm",
+            "channels",
+            "mean off, sigma",
+            "|ln var ratio|",
+            "eff. samples",
+            "gamma~0",
+            "bad",
+            "state",
+        )
         rows = [_row(layer) for layer in self.layers]
         text = aligned(heads, rows, (False, *(True,) * 6, False)) if rows else []
         return [*text, *self._reading(), *(f"not measured: {why}" for why in self.why_not)]
@@ -97,7 +106,9 @@ class BatchNormProbe:
     def _reading(self) -> list[str]:
         said = []
         if stale := [layer.layer for layer in self.layers if layer.stale]:
-            said.append(f"{len(stale)} of {len(self.layers)} layers are stale ({stale[0]} first): run striate recalibrate")
+            said.append(
+                f"{len(stale)} of {len(self.layers)} layers are stale, {stale[0]} first: run striate recalibrate"
+            )
         elif self.layers:
             said.append("the running statistics are those of the images")
         if self.modes:
@@ -215,8 +226,9 @@ def _health(network: Network, name: str, sums: _Sums) -> NormHealth:
     bad = ~(weights["running_var"] > 0) | ~np.isfinite(weights["running_mean"])
     gamma = np.abs(weights.get("gamma", np.ones_like(mean)))
     beta = weights.get("beta", np.zeros_like(mean))
-    between = np.concatenate(sums.means).var(axis=0, ddof=1) if sum(map(len, sums.means)) > 1 else np.full_like(mean, np.nan)
-    images = sum(map(len, sums.means))
+    of_images = np.concatenate(sums.means)  # (N, C)
+    images = len(of_images)
+    between = of_images.var(axis=0, ddof=1) if images > 1 else np.full_like(mean, np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
         off = np.where(constant, np.nan, np.abs(weights["running_mean"] - mean) / np.sqrt(var))
         ratio = np.where(constant | bad, np.nan, np.log(weights["running_var"] / var))
@@ -233,7 +245,8 @@ def _modes(network: Network, images: Array) -> TrainEval:
     third = len(x) // 3
     kept, left, right = x[:third], x[third : 2 * third], x[2 * third : 3 * third]
     one, other = (_trained(network, np.concatenate([kept, mates]))[:third] for mates in (left, right))
-    return TrainEval(len(x), _share(rms(trained - settled), rms(settled)), float(answers.mean()), _share(rms(one - other), rms(one)))
+    gap, moved = _share(rms(trained - settled), rms(settled)), _share(rms(one - other), rms(one))
+    return TrainEval(len(x), gap, float(answers.mean()), moved)
 
 
 def _trained(network: Network, x: Array) -> Array:

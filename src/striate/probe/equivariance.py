@@ -5,7 +5,8 @@ For a shift of d px down and right, unit i of f(shifted x) is compared with unit
     error = RMS(f(shift x) - shift f(x)) / RMS(f(x))
 
 Where d is a multiple of j, units whose fields hold moved pixels only and touch no padding must agree: what is left
-is rounding. At the other units it is padding; at other shifts, the nearest whole unit being taken, it is aliasing.
+is rounding. At the other units it is padding and what came in; at other shifts it is aliasing, with the part of a unit
+(at most half) by which the nearest whole one misses.
 """
 
 from __future__ import annotations
@@ -108,11 +109,12 @@ class EquivarianceProbe:
         rounding, padding, aliasing = (_largest([row[k] for row in worst]) for k in range(3))
         said = []
         if rounding is not None:
-            said.append(f"shifts by whole units move the maps exactly, but for rounding of {rounding:.1g}")
+            rest = f", but for rounding of {rounding:.1g}" if rounding else ""
+            said.append(f"away from the border, shifts by whole units move the maps exactly{rest}")
         if padding is not None:
             said.append(f"at the border, padding and what came in change them by up to {100 * padding:.0f} %")
         if aliasing is not None:
-            said.append(f"shifts between whole units change them by up to {100 * aliasing:.0f} %: strides alias")
+            said.append(f"shifts between whole units change them by up to {100 * aliasing:.0f} %")
         return said
 
 

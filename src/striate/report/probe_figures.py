@@ -1,0 +1,175 @@
+"""The figures of the probes: each draws one probe's value, and computes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from striate.probe import (
+    ActivationProbe,
+    BatchNormProbe,
+    ConsistencyProbe,
+    EquivarianceProbe,
+    EvidenceProbe,
+    ReceptiveFieldProbe,
+)
+from striate.report.figures import BLUE, GRAY, INK, ORANGE, figure_of, save
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+LAYER_INCHES = 0.24
+SMALLEST_DRAWN = 1e-9
+
+
+def draw_probes(found: Mapping[str, Any], folder: Path) -> tuple[Path, ...]:
+    """Write NAME.png for each probe that measured something.  Raises: UsageError where matplotlib is missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name, probe in found.items():
+        figure = DRAW[type(probe)](probe)
+        if figure is not None:
+            paths.append(save(figure, folder / f"{name}.png"))
+    return tuple(paths)
+
+
+def _tall(layers: int) -> float:
+    return 1.4 + LAYER_INCHES * layers
+
+
+def _equivariance(probe: EquivarianceProbe) -> Figure | None:
+    if not probe.jumps:
+        return None
+    layers = list(probe.jumps)
+    figure = figure_of(9.0, _tall(len(layers)))
+    axes = figure.subplots()
+    rows = [probe.worst(layer) for layer in layers]
+    kinds = (("rounding", GRAY, "o"), ("padding", BLUE, "s"), ("aliasing", ORANGE, "D"))
+    for k, (name, color, mark) in enumerate(kinds):
+        points = [(row[k], i) for i, row in enumerate(rows) if row[k] is not None]
+        if points:
+            values = [max(x, SMALLEST_DRAWN) for x, _ in points]
+            axes.plot(values, [i for _, i in points], mark, color=color, label=name)
+    axes.set_xscale("log")
+    axes.set_yticks(range(len(layers)), [f"{layer}  (jump {probe.jumps[layer]})" for layer in layers])
+    axes.invert_yaxis()
+    axes.grid(axis="x", color="#e6e6e6")
+    axes.set(
+        xlabel="largest relative RMS error over the shifts (0 is drawn at the left end)",
+        title=f"shifted images, n = {probe.images}",
+    )
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return figure
+
+
+def _consistency(probe: ConsistencyProbe) -> Figure | None:
+    if not probe.agreements:
+        return None
+    figure = figure_of(6.0, 3.6)
+    axes = figure.subplots()
+    for protocol, color, aside in (("circular", BLUE, -0.06), ("crop", ORANGE, 0.06)):
+        mine = [one for one in probe.agreements if one.protocol == protocol]
+        places = np.arange(len(mine)) + aside
+        share = np.array([100 * one.share for one in mine])
+        ends = np.array([[100 * end for end in one.interval_95] for one in mine]).T
+        reach = np.maximum(0, np.abs(ends - share))
+        axes.errorbar(places, share, yerr=reach, fmt="o-", color=color, capsize=3, label=protocol)
+        axes.set_xticks(range(len(mine)), [str(one.shift_px) for one in mine])
+    axes.set(xlabel="shift, px", ylabel="same answer, %", ylim=(None, 101))
+    axes.set_title(f"n = {probe.images} images, 95 % intervals")
+    axes.legend(frameon=False, loc="lower left")
+    return figure
+
+
+def _receptive_field(probe: ReceptiveFieldProbe) -> Figure | None:
+    layers = [layer for layer in probe.layers if layer.boxes]
+    if not layers:
+        return None
+    columns = min(4, len(layers))
+    rows = -(-len(layers) // columns)
+    figure = figure_of(2.5 * columns, 2.9 * rows)
+    for axes, layer in zip(figure.subplots(rows, columns, squeeze=False).flat, layers, strict=False):
+        axes.imshow(np.sqrt(layer.share), cmap="Blues")
+        intervals = ((layer.theoretical, GRAY), (layer.boxes[-1], ORANGE))
+        for box, color in intervals:
+            (top, bottom), (left, right) = box
+            xs, ys = (left - 0.5, right + 0.5), (top - 0.5, bottom + 0.5)
+            axes.plot([xs[0], *xs, *xs[::-1]], [ys[1], ys[0], ys[0], ys[1], ys[1]], color=color)
+        sees, held = ("x".join(map(str, sides)) for sides in (layer.seen, layer.sides(-1)))
+        axes.set_title(f"{layer.layer}\nsees {sees}, 95 % in {held} px", fontsize=8)
+    for axes in figure.axes:
+        axes.set_axis_off()
+    about = "share of |gradient| (square root): gray can see, orange holds 95 %"
+    figure.suptitle(f"{about}; n = {probe.images} images", fontsize=9)
+    return figure
+
+
+def _batch_norm(probe: BatchNormProbe) -> Figure | None:
+    if not probe.layers:
+        return None
+    figure = figure_of(9.0, _tall(len(probe.layers)) + 0.6)
+    left, right = figure.subplots(1, 2, sharey=True)
+    for i, layer in enumerate(probe.layers):
+        color = ORANGE if layer.stale else BLUE
+        for axes, values in ((left, layer.mean_error), (right, layer.log_var_ratio)):
+            shown = values[np.isfinite(values)]
+            axes.plot(shown, np.full(len(shown), i), "|", color=color, markersize=9, alpha=0.6)
+    left.set_yticks(range(len(probe.layers)), [layer.layer for layer in probe.layers])
+    left.set_ylim(len(probe.layers) - 0.5, -0.5)
+    left.set(xlabel="|running − population mean|, sigma", title="means", xlim=(0, None))
+    right.set(xlabel="ln(running / population variance)", title="variances")
+    right.axvline(0, color=GRAY, linewidth=1)
+    figure.suptitle(f"one mark a channel, orange: stale; n = {probe.images} images", fontsize=9)
+    return figure
+
+
+def _activations(probe: ActivationProbe) -> Figure | None:
+    if not probe.layers:
+        return None
+    figure = figure_of(7.0, _tall(len(probe.layers)))
+    axes = figure.subplots()
+    places = np.arange(len(probe.layers))
+    axes.barh(places - 0.2, [100 * (a.zeros or 0) for a in probe.layers], 0.38, color=BLUE, label="zeros")
+    dead = [100 * len(a.dead) / a.channels for a in probe.layers]
+    axes.barh(places + 0.2, dead, 0.38, color=ORANGE, label="dead channels")
+    axes.set_yticks(places, [a.layer for a in probe.layers])
+    axes.invert_yaxis()
+    axes.set(xlabel="%", xlim=(0, 100), title=f"activations, n = {probe.images} images")
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return figure
+
+
+def _evidence(probe: EvidenceProbe) -> Figure | None:
+    picture = probe.image.mean(axis=0)
+    shown = [("image", picture, "gray")]
+    if probe.grad_cam is not None:
+        shown.append((f"Grad-CAM at {probe.cam_layer}", probe.grad_cam, "Blues"))
+    if probe.occlusion is not None:
+        shown.append((f"logits lost, {probe.patch_px} px hidden", probe.occlusion, "Blues"))
+    if probe.maps is not None:
+        shown += [(f"{probe.maps_layer} [{k}]", one, "gray") for k, one in enumerate(probe.maps[: 8 - len(shown)])]
+    rows = -(-len(shown) // 4)
+    figure = figure_of(10.0, 2.6 * rows)
+    grid = figure.subplots(rows, 4, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for axes, (title, values, colors) in zip(grid.flat, shown, strict=False):
+        axes.imshow(values, cmap=colors, extent=(0, picture.shape[1], picture.shape[0], 0))
+        axes.set_title(title, fontsize=8, color=INK)
+    figure.suptitle(f"answer {probe.answer}, logit {probe.logit:.3g}; n = 1 image", fontsize=9)
+    return figure
+
+
+DRAW: Mapping[type, Callable[[Any], Any]] = MappingProxyType({
+    EquivarianceProbe: _equivariance,
+    ConsistencyProbe: _consistency,
+    ReceptiveFieldProbe: _receptive_field,
+    BatchNormProbe: _batch_norm,
+    ActivationProbe: _activations,
+    EvidenceProbe: _evidence,
+})  # fmt: skip
+"""The figure of each kind of probe; None where nothing was measured."""
