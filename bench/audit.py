@@ -1,4 +1,4 @@
-"""How long does an audit take, what does it find of known copies, and what does a Parquet table cost to load?
+"""What an audit costs, which known copies it finds, and what a Parquet table costs to load.
 
 Needs ../shared/data (TrashNet, CIFAR-10). Each run is a process of its own, so that its peak memory is its own.
 """
