@@ -10,7 +10,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from striate.data.audit.hashing import MAX_HASH_DISTANCE, correlation, near_pairs
+from striate.data.audit.hashing import MAX_HASH_DISTANCE, MIN_CORRELATION, correlation, near_pairs
 from striate.data.audit.kinds import finding
 from striate.data.audit.look import Look
 from striate.data.audit.report import Case, Finding, Image
@@ -18,7 +18,7 @@ from striate.data.audit.report import Case, Finding, Image
 # From which correlation two pictures are nearly the same. Pictures that are alike by nature (aligned, on one
 # background: Fashion-MNIST) reach the first level without being copies; then the next is taken, and the pairs are
 # notes to look at, not faults.
-CORRELATIONS = (0.97, 0.99, 0.995)
+CORRELATIONS = (MIN_CORRELATION, 0.99, 0.995)
 COMMON_SHARE = 0.02  # of the images: as many pairs are no exception but the nature of the data
 COMMON_PAIRS = 50
 _CHUNK_PAIRS = 4096
