@@ -33,7 +33,7 @@ def statistics(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def test_the_known_mismatch_is_what_is_measured() -> None:
     x = images()
     mean, var = statistics(x)
-    net = one_norm(running_mean=list(mean + [0.5 * np.sqrt(var[0]), 0]), running_var=list(var * [1, np.e]))
+    net = one_norm(running_mean=list(mean + np.array([0.5 * np.sqrt(var[0]), 0])), running_var=list(var * [1, np.e]))
     (layer,) = batch_norm(net, x).layers
     np.testing.assert_allclose(layer.mean_error, [0.5, 0], atol=1e-12)
     np.testing.assert_allclose(layer.log_var_ratio, [0, 1], atol=1e-12)

@@ -15,7 +15,7 @@ from striate.data import Preprocessing, load, load_part, normalise
 from striate.errors import UsageError
 from striate.graph import Network
 from striate.ops import Array
-from striate.probe import activations, batch_norm, consistency, equivariance, evidence, receptive_field, recalibrate
+from striate.probe import activations, batch_norm, consistency, equivariance, evidence, recalibrate, receptive_field
 
 MOST_IMAGES = 64
 RECALIBRATION_IMAGES = 2048

@@ -90,7 +90,7 @@ def consistency(network: Network, images: Array, shifts: Sequence[int] = SHIFTS,
         for shift in (s for s in shifts if s < min(images.shape[2:])):
             after = outputs(network, _moved(images, shift, ways, move))
             found.append(_agreement(protocol, shift, before, after))
-    why = ()
+    why: tuple[str, ...] = ()
     if len(np.unique(before.argmax(axis=1))) == 1:
         why = ("one class is the answer for all images: agreement says nothing about shifts",)
     return ConsistencyProbe(network.name, len(images), tuple(found), why)

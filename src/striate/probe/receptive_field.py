@@ -81,8 +81,10 @@ class ReceptiveFieldProbe:
             return []
         last = self.layers[-1]
         return [
-            f"a unit of {last.layer} can see {times(last.seen)} px; 95 % of its gradient comes from "
-            f"{last.pixels[-1]:,} of those {int(np.prod(last.seen)):,}"
+            (
+                f"a unit of {last.layer} can see {times(last.seen)} px; 95 % of its gradient comes from "
+                f"{last.pixels[-1]:,} of those {int(np.prod(last.seen)):,}"
+            )
         ]
 
     def to_json(self) -> dict[str, Any]:
@@ -137,7 +139,7 @@ def _chosen(maps: Sequence[str], seen: dict[str, tuple[AxisView, ...]]) -> tuple
 
 def _seed(shape: tuple[int, ...], unit: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     seed = np.zeros(shape, dtype)
-    seed[(slice(None), slice(None), *unit)] = 1
+    seed[:, :, unit[0], unit[1]] = 1
     return seed
 
 

@@ -50,7 +50,7 @@ def _equivariance(probe: EquivarianceProbe) -> Figure | None:
     rows = [probe.worst(layer) for layer in layers]
     kinds = (("rounding", GRAY, "o"), ("padding", BLUE, "s"), ("aliasing", ORANGE, "D"))
     for k, (name, color, mark) in enumerate(kinds):
-        points = [(row[k], i) for i, row in enumerate(rows) if row[k] is not None]
+        points = [(value, i) for i, value in enumerate(row[k] for row in rows) if value is not None]
         if points:
             values = [max(x, SMALLEST_DRAWN) for x, _ in points]
             axes.plot(values, [i for _, i in points], mark, color=color, label=name)
@@ -86,7 +86,7 @@ def _consistency(probe: ConsistencyProbe) -> Figure | None:
 
 
 def _receptive_field(probe: ReceptiveFieldProbe) -> Figure | None:
-    layers = [layer for layer in probe.layers if layer.boxes]
+    layers = [layer for layer in probe.layers if layer.boxes and None not in layer.theoretical]
     if not layers:
         return None
     columns = min(4, len(layers))
@@ -96,7 +96,7 @@ def _receptive_field(probe: ReceptiveFieldProbe) -> Figure | None:
         axes.imshow(np.sqrt(layer.share), cmap="Blues")
         intervals = ((layer.theoretical, GRAY), (layer.boxes[-1], ORANGE))
         for box, color in intervals:
-            (top, bottom), (left, right) = box
+            (top, bottom), (left, right) = box  # type: ignore[misc] # layers that see nothing were left out
             xs, ys = (left - 0.5, right + 0.5), (top - 0.5, bottom + 0.5)
             axes.plot([xs[0], *xs, *xs[::-1]], [ys[1], ys[0], ys[0], ys[1], ys[1]], color=color)
         sees, held = ("x".join(map(str, sides)) for sides in (layer.seen, layer.sides(-1)))
