@@ -100,8 +100,11 @@ class Classifier:
     def network(self) -> Network:
         """The trained network as a value, for inspecting, rewriting and shipping."""
         from striate.graph.from_torch import capture
+        from striate.graph.to_torch import NetworkModule
 
         module, preprocessing = self._fitted()
+        if isinstance(module, NetworkModule):
+            return module.trained()
         return capture(module, preprocessing.shape, name=self.recipe.net)
 
     def _fitted(self) -> tuple[nn.Module, Preprocessing]:

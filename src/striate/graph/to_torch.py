@@ -7,7 +7,7 @@ that weights of the same architecture from elsewhere load into it, and its own l
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, reduce
 from math import inf
 from typing import Any
@@ -80,10 +80,11 @@ class NetworkModule(nn.Module):
         return values[self.network.output]
 
     def trained(self) -> Network:
-        """The network with the weights that the module has now, copied."""
+        """The network with the weights, and batch normalisation's eps and momentum, that the module has now."""
         state = self.state_dict()
         arrays = {name: state[key].detach().cpu().numpy().copy() for name, key in self._keys.items()}
-        return self.network.with_weights(arrays)
+        nodes = tuple(_as_trained(node, step.layer) for node, step in zip(self.network, self._steps, strict=True))
+        return replace(self.network, nodes=nodes).with_weights(arrays)
 
     def _place(self, node: Node, layer: _Layer) -> None:
         """Register the layer where its weights' names put it, and give it the network's weights."""
@@ -117,13 +118,17 @@ class NetworkModule(nn.Module):
 class _Padded:
     """A layer behind a padding that it cannot say itself; only the layer is a module, so names stay as they are."""
 
-    pads: Sequence[int]
+    windows: tuple[Window, ...]
     fill: float
     layer: nn.Module
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Pad, then the layer."""
-        result: Tensor = self.layer(F.pad(x, list(self.pads), value=self.fill))
+        """Pad, up to the end of an overhanging last window, then the layer; F.pad counts from the last axis."""
+        pads: list[int] = []
+        for w, n in zip(reversed(self.windows), reversed(x.shape[2:]), strict=True):
+            overhang = w.first(w.out_size(n) - 1) + w.extent - n if w.ceil_mode else w.pad_hi
+            pads += [w.pad_lo, max(w.pad_hi, overhang)]
+        result: Tensor = self.layer(F.pad(x, pads, value=self.fill))
         return result
 
 
@@ -156,6 +161,14 @@ def to_module(network: Network) -> NetworkModule:
     return NetworkModule(network)
 
 
+def _as_trained(node: Node, layer: Callable[..., Tensor]) -> Node:
+    """The node with what a recipe may have set on its layer."""
+    if not isinstance(node.op, ops.BatchNorm):
+        return node
+    eps, momentum = (float(getattr(layer, what)) for what in ("eps", "momentum"))
+    return replace(node, op=replace(node.op, eps=eps, momentum=momentum))
+
+
 def _path_of(node: Node) -> str:
     """Where the module of a node stands: the path that its weights' names share, else the node's name."""
     names = [name.rpartition(".") for name in node.weights.values()]
@@ -174,25 +187,18 @@ def _layer(node: Node, shape: Shape) -> _Layer:
 
 def _conv(op: ops.Conv, _: Shape) -> _Layer:
     kinds: tuple[Any, ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-    pads, even = _padding(op.windows)
+    explicit = any(w.pad_lo != w.pad_hi or w.pad_lo < 0 for w in op.windows)
     layer: nn.Module = kinds[len(op.windows) - 1](
         op.in_channels,
         op.out_channels,
         op.kernel,
         stride=tuple(w.stride for w in op.windows),
-        padding=even,
+        padding=0 if explicit else tuple(w.pad_lo for w in op.windows),
         dilation=tuple(w.dilation for w in op.windows),
         groups=op.groups,
         bias=op.bias,
     )
-    return _Padded(pads, 0.0, layer) if pads else layer
-
-
-def _padding(windows: Sequence[Window]) -> tuple[list[int], tuple[int, ...]]:
-    """Explicit pads for F.pad where the two sides of an axis differ (last axis first), and the layer's own padding."""
-    if all(w.pad_lo == w.pad_hi >= 0 for w in windows):
-        return [], tuple(w.pad_lo for w in windows)
-    return [p for w in reversed(windows) for p in (w.pad_lo, w.pad_hi)], (0,) * len(windows)
+    return _Padded(op.windows, 0.0, layer) if explicit else layer
 
 
 def _linear(op: ops.Linear, _: Shape) -> nn.Module:
@@ -207,45 +213,43 @@ def _batch_norm(op: ops.BatchNorm, shape: Shape) -> nn.Module:
 
 def _max_pool(op: ops.MaxPool, _: Shape) -> _Layer:
     kinds: tuple[Any, ...] = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
-    pads, even = _padding(op.windows)
-    if any(2 * p > w.kernel for p, w in zip(even, op.windows, strict=True)):  # more than torch allows
-        pads = [p for w in reversed(op.windows) for p in (w.pad_lo, w.pad_hi)]
-        even = (0,) * len(op.windows)
+    explicit = _pads_explicitly(op.windows)
     layer: nn.Module = kinds[len(op.windows) - 1](
         tuple(w.kernel for w in op.windows),
         stride=tuple(w.stride for w in op.windows),
-        padding=even,
+        padding=0 if explicit else tuple(w.pad_lo for w in op.windows),
         dilation=tuple(w.dilation for w in op.windows),
-        ceil_mode=_one_ceil_mode(op.windows),
+        ceil_mode=not explicit and op.windows[0].ceil_mode,
     )
-    return _Padded(pads, -inf, layer) if pads else layer
+    return _Padded(op.windows, -inf, layer) if explicit else layer
 
 
 def _avg_pool(op: ops.AvgPool, _: Shape) -> _Layer:
     kinds: tuple[Any, ...] = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
-    pads, even = _padding(op.windows)
-    if any(w.dilation != 1 for w in op.windows) or any(2 * p > w.kernel for p, w in zip(even, op.windows, strict=True)):
-        raise NetworkError("avg_pool with dilation, or padding above half its kernel, has no torch layer")
+    explicit = _pads_explicitly(op.windows)
+    overhangs = explicit and op.count_include_pad and any(w.ceil_mode for w in op.windows)
+    if overhangs or any(w.dilation != 1 for w in op.windows):
+        raise NetworkError("avg_pool with dilation, or counting uneven padding in ceil_mode, has no torch layer")
     layer: nn.Module = kinds[len(op.windows) - 1](
         tuple(w.kernel for w in op.windows),
         stride=tuple(w.stride for w in op.windows),
-        padding=even,
-        ceil_mode=_one_ceil_mode(op.windows),
+        padding=0 if explicit else tuple(w.pad_lo for w in op.windows),
+        ceil_mode=not explicit and op.windows[0].ceil_mode,
         count_include_pad=op.count_include_pad,
     )
-    if not pads:
+    if not explicit:
         return layer
+    padded = _Padded(op.windows, 0.0, layer)
     if op.count_include_pad:
-        return _Padded(pads, 0.0, layer)
-    padded = _Padded(pads, 0.0, layer)  # counted windows over real pixels only: divide by the share that is real
+        return padded
+    # Real pixels only are counted: divide by the share of each window that is real.
     return _Function(lambda x: padded(x) / padded(torch.ones_like(x)), op.describe())
 
 
-def _one_ceil_mode(windows: Sequence[Window]) -> bool:
-    modes = {w.ceil_mode for w in windows}
-    if len(modes) != 1:
-        raise NetworkError("a pool with ceil_mode on one axis only has no torch layer")
-    return modes.pop()
+def _pads_explicitly(windows: Sequence[Window]) -> bool:
+    """Whether torch's pools cannot say the padding: uneven, negative, above half the kernel, ceil_mode on one axis."""
+    said = all(w.pad_lo == w.pad_hi >= 0 and 2 * w.pad_lo <= w.kernel for w in windows)
+    return not said or len({w.ceil_mode for w in windows}) != 1
 
 
 def _global_avg_pool(op: ops.GlobalAvgPool, shape: Shape) -> nn.Module:

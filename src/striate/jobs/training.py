@@ -109,9 +109,13 @@ def trained(folder: Path) -> nn.Module:
 def trained_network(folder: Path) -> Network:
     """The network of a finished run with its best weights.  Raises: RunError."""
     from striate.graph.from_torch import capture
+    from striate.graph.to_torch import NetworkModule
 
     recipe = Run(folder).recipe()
-    return capture(trained(folder), parse_shape(recipe.input), name=recipe.net)
+    module = trained(folder)
+    if isinstance(module, NetworkModule):  # our own module knows the network it was made from
+        return module.trained()
+    return capture(module, parse_shape(recipe.input), name=recipe.net)
 
 
 def draw(result: Result, classes: tuple[str, ...], out: Path) -> None:
