@@ -1,6 +1,6 @@
 # One door for everything: `make` lists the targets. The environment is .venv, made on first use.
 
-EXTRAS := train,serve,report,dev
+EXTRAS := train,serve,report,parquet,dev
 BIN    := .venv/bin
 STAMP  := .venv/.setup-done
 

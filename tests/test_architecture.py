@@ -42,7 +42,7 @@ TORCH_HOMES = (
     "train/", "data/augment.py", "graph/from_torch.py", "graph/to_torch.py",
     "graph/torch_functions.py", "graph/torch_trace.py", "jobs/training.py", "claims/",
 )  # fmt: skip
-TORCH_WHEN_CALLED = ("classifier.py", "jobs/networks.py", "jobs/spelled.py", "cli/")
+TORCH_WHEN_CALLED = ("classifier.py", "jobs/networks.py", "jobs/spelled.py", "probe/running.py", "cli/")
 TORCH = {"torch", "torchvision", "safetensors.torch"}
 
 BANNED_MODULES = {

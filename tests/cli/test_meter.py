@@ -29,9 +29,8 @@ def test_long_work_says_where_it_is_in_plain_lines(capsys: pytest.CaptureFixture
 def test_on_a_terminal_it_is_a_bar_that_goes_away(capsys: pytest.CaptureFixture[str], monkeypatch):
     monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.0)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    with pytest.raises(KeyboardInterrupt), meter("proving", "inputs") as tell:
+    with meter("proving", "inputs") as tell:
         tell(10, 30)
-        raise KeyboardInterrupt
     err = capsys.readouterr().err
     assert err.startswith("\r" + "=" * 10 + " " * 20 + " proving: 10 of 30 inputs")
     assert err.endswith("\r\x1b[K")

@@ -1,6 +1,7 @@
 """SIGKILL at random moments.
 
-STRIATE_KILLS=100 kills that often (a few minutes), STRIATE_KILL_SEED rotates the moments, STRIATE_KILL_THREADS trains with more than one thread.
+STRIATE_KILLS=100 kills that often (a few minutes), STRIATE_KILL_SEED rotates the moments,
+STRIATE_KILL_THREADS trains with more than one thread.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from striate._version import __version__
 from striate.cli import (
+    audit,
     claims,
     demo,
     design,
@@ -22,6 +23,8 @@ from striate.cli import (
     evaluate,
     inspect,
     predict,
+    probe,
+    recalibrate,
     resume,
     ship,
     train,
@@ -74,7 +77,9 @@ def _options(
     pass
 
 
-for _command in (demo, inspect, draw, design, train, resume, evaluate, ship, verify, predict, claims):
+for _command in (
+    demo, inspect, draw, design, audit, train, resume, evaluate, probe, recalibrate, ship, verify, predict, claims,
+):  # fmt: skip
     _command.register(app)
 
 

@@ -12,7 +12,7 @@ from striate.cli.output import AsJson, note, print_json
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
-    app.command()(audit)
+    app.command(short_help="What is wrong with the images and labels.")(audit)
 
 
 def audit(

@@ -85,7 +85,7 @@ def _evaluate(run: Path) -> Evaluation:
     from striate.jobs.evaluating import evaluate
 
     _say("3. evaluate: 1,000 test images that neither training nor choosing has seen")
-    found, classes = evaluate(run, "sample")
+    found, _, classes = evaluate(run, "sample")
     print_scores(found, classes, say=note)
     return found
 

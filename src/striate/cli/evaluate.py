@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from striate.cli.output import AsJson, Say, percent, print_json
+from striate.cli.output import AsJson, Say, note, percent, print_json
 
 if TYPE_CHECKING:
     from striate.train.metrics import Evaluation
@@ -21,6 +21,7 @@ def register(app: typer.Typer) -> None:
 def evaluate(
     target: Annotated[Path, typer.Argument(help="A run folder or a shipped .onnx file.")],
     data: Annotated[str, typer.Argument(help="Labelled images: a folder of class folders, .npz, 'sample', ...")],
+    on_bad: Annotated[str, typer.Option(help="An unreadable image: fail, or skip and list it.")] = "fail",
     json: AsJson = False,
 ) -> None:
     """Measure a trained run or a shipped model on labelled images: accuracy, interval, and each class.
@@ -29,11 +30,15 @@ def evaluate(
     """
     from striate.jobs.evaluating import evaluate as measure
 
-    found, classes = measure(target, data)
+    found, part, classes = measure(target, data, on_bad)
     if json:
-        print_json({"target": str(target), "data": data, "classes": list(classes), **found.to_json()})
+        skipped = [{"name": one.name, "reason": one.reason} for one in part.skipped]
+        described = {"target": str(target), "data": data, "classes": list(classes), "skipped": skipped}
+        print_json({**described, **found.to_json()})
     else:
         print_scores(found, classes)
+    for one in part.skipped:
+        note(f"striate: skipped {one.name}: {one.reason}")
 
 
 def print_scores(found: Evaluation, classes: tuple[str, ...], say: Say = print) -> None:

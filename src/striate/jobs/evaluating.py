@@ -15,18 +15,21 @@ from striate.train.metrics import Evaluation
 BATCH_IMAGES = 256
 
 
-def evaluate(target: Path, data: str) -> tuple[Evaluation, tuple[str, ...]]:
-    """Scores of a run folder or an .onnx artifact on the test part of `data`, and the class names.
+def evaluate(target: Path, data: str, on_bad: str = "fail") -> tuple[Evaluation, Part, tuple[str, ...]]:
+    """Scores of a run folder or an .onnx artifact on the test part of `data`, that part, and the class names.
+
+    on_bad: "skip" leaves unreadable images out and lists them in `Part.skipped`; none is ever replaced.
 
     Raises: RunError, ArtifactError, DataError; UsageError where `target` is neither.
     """
     if target.is_dir():
-        return _evaluate_run(target, data)
+        return _evaluate_run(target, data, on_bad)
     if target.suffix != ".onnx":
         raise UsageError(f"{target}: is neither a run folder nor an .onnx file; give one of them")
     engine = Engine(target)
-    part, classes = load_part(data, engine.manifest.classes, engine.preprocessing), engine.manifest.classes
-    return evaluate_engine(engine, part, engine.preprocessing), classes
+    classes = engine.manifest.classes
+    part = load_part(data, classes, engine.preprocessing, on_bad)
+    return evaluate_engine(engine, part, engine.preprocessing), part, classes
 
 
 def evaluate_engine(engine: Engine, part: Part, preprocessing: Preprocessing) -> Evaluation:
@@ -40,12 +43,12 @@ def evaluate_engine(engine: Engine, part: Part, preprocessing: Preprocessing) ->
     return Evaluation(counts, loss)
 
 
-def _evaluate_run(folder: Path, data: str) -> tuple[Evaluation, tuple[str, ...]]:
+def _evaluate_run(folder: Path, data: str, on_bad: str) -> tuple[Evaluation, Part, tuple[str, ...]]:
     from striate.jobs.training import trained
     from striate.train.evaluate import evaluate as evaluate_module
     from striate.train.state import Run
 
     run = Run(folder)
     module = trained(folder)
-    part = load_part(data, run.classes(), run.preprocessing())
-    return evaluate_module(module, part, run.preprocessing()), run.classes()
+    part = load_part(data, run.classes(), run.preprocessing(), on_bad)
+    return evaluate_module(module, part, run.preprocessing()), part, run.classes()

@@ -52,6 +52,7 @@ def prepare(recipe: Recipe) -> Prepared:
         fit=recipe.fit,
         validation_share=recipe.validation_share,
         seed=recipe.seed,
+        on_bad=recipe.on_bad,
     )
     return prepare_for(dataset, recipe, choices)
 

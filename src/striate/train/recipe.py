@@ -52,6 +52,7 @@ class Recipe(BaseModel):
     data: str = Field("", description="the data: a folder, a file or the name of a built-in set")
     input: str = Field("auto", description="image shape CxHxW the network sees, such as 3x64x96")
     fit: Literal["crop", "pad", "stretch"] = Field("crop", description="how another aspect ratio is fitted")
+    on_bad: Literal["fail", "skip"] = Field("fail", description="an unreadable image stops the run, or is listed")
     validation_share: Annotated[float, between(0.01, 0.5)] = Field(
         0.1, description="share of the training images set aside to choose the best epoch"
     )
