@@ -187,3 +187,92 @@ def test_faults_are_one_line(module, said):
 def test_a_function_of_pixel_values_is_refused():
     with pytest.raises(CaptureError):
         capture(Peeks(), (3, 9, 8))
+
+
+class Writes(nn.Module):
+    """What `change` does to a feature map in place, and another reader of it."""
+
+    def __init__(self, change):
+        super().__init__()
+        self.change = change
+
+    def forward(self, x):
+        h = torch.tanh(x)
+        return self.change(h)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda h: F.relu(h, inplace=True) + h,
+        lambda h: nn.ReLU(inplace=True)(h) * h,
+        lambda h: h.add_(torch.sigmoid(h)) + h,
+        lambda h: torch.relu_(h.clone()) + h,
+        lambda h: F.silu(h, True) + h,
+        lambda h: sum([h, torch.relu(h)]),
+        lambda h: F.hardtanh(h, 0, 6, inplace=True) + F.dropout(h, 0.5, training=False, inplace=True),
+    ],
+)
+def test_changes_in_place_are_seen_by_every_reader(change):
+    module, x = Writes(change).double().eval(), torch.randn(2, 3, 7, 5, dtype=torch.float64)
+    network = capture(module, (3, 7, 5))
+    with torch.inference_mode():
+        want = module(x).numpy()
+    assert np.abs(reference.output(network, x.numpy()) - want).max() < 1e-12
+
+
+def through_a_view(h):
+    flat = h.flatten(1)
+    flat.relu_()
+    return h + h
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (through_a_view, "reads a tensor that was changed in place through another view of it"),
+        (lambda h: F.dropout(h, 0.5), "drops values at test time too"),
+        (lambda h: F.batch_norm(h, torch.zeros(3), torch.ones(3), torch.ones(3)), "has only one of weight and bias"),
+        (lambda h: F.batch_norm(h, torch.zeros(3), torch.ones(3), training=True), "uses the statistics of its batch"),
+        (
+            lambda h: F.conv2d(F.pad(h, (-1, -1, -1, -1)), torch.ones(2, 3, 3, 3), padding=1),
+            "crops before a layer that pads",
+        ),
+        (lambda h: h.to(torch.int64), "turns feature maps into torch.int64"),
+        (lambda h: F.pad(torch.relu(h), (1, 1)), "pads with zeros before the result"),
+    ],
+)
+def test_what_would_be_another_network_is_refused(change, said):
+    with pytest.raises(CaptureError, match=said):
+        capture(Writes(change), (3, 7, 5))
+
+
+class Counts(nn.Module):
+    """A forward that changes a buffer and draws a random number."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x):
+        self.calls += 1
+        torch.rand(3)
+        return torch.relu(x)
+
+
+def test_buffers_and_random_state_come_back():
+    module, state = Counts(), torch.get_rng_state()
+    capture(module, (3, 7, 5))
+    assert module.calls == 0
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_weights_that_have_no_values_or_half_the_bits():
+    with torch.device("meta"):
+        empty = nn.Sequential(nn.Conv2d(3, 2, 3))
+    with pytest.raises(CaptureError, match=r"^0.weight: is on the meta device and has no values"):
+        capture(empty, (3, 7, 5))
+    assert capture(empty, (3, 7, 5), with_weights=False).parameters() == 56
+    assert capture(nn.Sequential(nn.Conv2d(3, 2, 3)).bfloat16(), (3, 7, 5)).weights["0.weight"].dtype == np.float32
+    with pytest.raises(CaptureError, match=r"^int: is no torch module; give a torch.nn.Module$"):
+        capture(3, (3, 7, 5))

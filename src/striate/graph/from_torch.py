@@ -34,9 +34,17 @@ def capture(
     """
     shape: Shape = tuple(input_shape)
     called = name or type(module).__name__
+    if not isinstance(module, nn.Module):
+        raise CaptureError(f"{called}: is no torch module; give a torch.nn.Module")
     names = {id(t): key for key, t in reversed(list(module.state_dict(keep_vars=True).items()))}
     trace = Trace(called, shape, names, FUNCTIONS)
-    with evaluating(module), _paths(module, trace), torch.no_grad():
+    with (
+        evaluating(module),
+        _buffers_kept(module),
+        torch.random.fork_rng(devices=[]),
+        _paths(module, trace),
+        torch.no_grad(),
+    ):
         result = _call(module, trace, called, shape)
     if not isinstance(result, Standin):
         raise CaptureError(
@@ -61,6 +69,18 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
+def _buffers_kept(module: nn.Module) -> Iterator[None]:
+    """Give every buffer that a forward changes, such as a counter, its value back."""
+    kept = [(buffer, buffer.clone()) for buffer in module.buffers() if not buffer.is_meta]
+    try:
+        yield
+    finally:
+        for buffer, value in kept:
+            if not torch.equal(buffer, value):
+                buffer.copy_(value)
+
+
+@contextmanager
 def _paths(module: nn.Module, trace: Trace) -> Iterator[None]:
     """Tell `trace` which part of `module` is running."""
     path_of = {id(part): path for path, part in module.named_modules()}
@@ -71,7 +91,7 @@ def _paths(module: nn.Module, trace: Trace) -> Iterator[None]:
     def leave(part: nn.Module, _: Any, __: Any) -> None:
         trace.leave()
 
-    hooks = register_module_forward_pre_hook(enter), register_module_forward_hook(leave)
+    hooks = register_module_forward_pre_hook(enter), register_module_forward_hook(leave, always_call=True)
     try:
         yield
     finally:

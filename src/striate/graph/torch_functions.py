@@ -40,6 +40,8 @@ def _windows(
         both = [(p, p) for p in per_axis(pads, axes, "padding")]  # type: ignore[arg-type]
     if x.pads:  # F.pad counts from the last axis
         explicit = [*x.pads, *(0,) * (2 * axes - len(x.pads))]
+        if min(explicit) < 0 and any(lo or hi for lo, hi in both):
+            raise CaptureError("crops before a layer that pads; crop by slicing after it, or do not pad")
         both = [
             (lo + explicit[2 * i], hi + explicit[2 * i + 1])
             for i, (lo, hi) in zip(reversed(range(axes)), both, strict=True)
@@ -51,21 +53,21 @@ def _windows(
 
 @_takes_pads
 def _conv(
-    trace: Trace, x: Standin, weight: Tensor, bias: Tensor | None = None, stride: Ints = 1, padding: Ints | str = 0,
-    dilation: Ints = 1, groups: int = 1,
+    trace: Trace, input: Standin, weight: Tensor, bias: Tensor | None = None, stride: Ints = 1,
+    padding: Ints | str = 0, dilation: Ints = 1, groups: int = 1,
 ) -> Standin:  # fmt: skip
     if isinstance(weight, Standin):
         raise CaptureError(f"{trace.where()}: the kernel of a convolution is computed from the image; it is no weight")
     out, per_group, *kernel = weight.shape
-    op = ops.Conv(per_group * groups, out, _windows(x, kernel, stride, padding, dilation), groups, bias is not None)
+    op = ops.Conv(per_group * groups, out, _windows(input, kernel, stride, padding, dilation), groups, bias is not None)
     weights = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
-    return trace.add(op, x, kind="conv", weights=weights)
+    return trace.add(op, input, kind="conv", weights=weights)
 
 
-def _linear(trace: Trace, x: Standin, weight: Tensor, bias: Tensor | None = None) -> Standin:
+def _linear(trace: Trace, input: Standin, weight: Tensor, bias: Tensor | None = None) -> Standin:
     out, features = weight.shape
     weights = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
-    return trace.add(ops.Linear(features, out, bias is not None), x, kind="linear", weights=weights)
+    return trace.add(ops.Linear(features, out, bias is not None), input, kind="linear", weights=weights)
 
 
 def _batch_norm(
@@ -77,7 +79,12 @@ def _batch_norm(
             f"{trace.where()}: keeps no running statistics, so its output depends on the batch; "
             "use track_running_stats=True"
         )
-    affine = weight is not None and bias is not None
+    if training or (weight is None) != (bias is None):
+        what = "uses the statistics of its batch" if training else "has only one of weight and bias"
+        raise CaptureError(
+            f"{trace.where()}: batch_norm {what}; striate knows gamma and beta, or neither, at test time"
+        )
+    affine = weight is not None
     op = ops.BatchNorm(len(running_mean), eps, 0.1 if momentum is None else momentum, affine)
     learnt = {"gamma": weight, "beta": bias} if weight is not None and bias is not None else {}
     return trace.add(op, input, kind="bn", weights={**learnt, "running_mean": running_mean, "running_var": running_var})
@@ -160,7 +167,7 @@ def _flatten(trace: Trace, input: Standin, start_dim: int = 0, end_dim: int = -1
     rank = len(input.image_shape) + 1
     if start_dim % rank != 1 or end_dim % rank != rank - 1:
         raise CaptureError(f"{trace.where()}: flattens axes {start_dim} to {end_dim}; striate knows all but the batch")
-    return input if rank == 2 else trace.add(ops.Flatten(), input, kind="flatten")
+    return input if rank == 2 else trace.add(ops.Flatten(), input, kind="flatten", view_of=input)
 
 
 def _reshape(trace: Trace, input: Standin, *shape: Any) -> Standin:
@@ -175,6 +182,8 @@ def _reshape(trace: Trace, input: Standin, *shape: Any) -> Standin:
 
 def _dropout(whole_channels: bool) -> Handler:
     def handler(trace: Trace, input: Standin, p: float = 0.5, training: bool = True, inplace: bool = False) -> Standin:
+        if training and p > 0:
+            raise CaptureError(f"{trace.where()}: drops values at test time too; pass training=self.training")
         return trace.add(ops.Dropout(p, whole_channels), input, kind="dropout")
 
     return handler
@@ -182,6 +191,8 @@ def _dropout(whole_channels: bool) -> Handler:
 
 def _merge(op: Callable[[], ops.Op], kind: str) -> Handler:
     def handler(trace: Trace, input: Any, other: Any, *, alpha: float = 1) -> Standin:
+        if op is ops.Add and isinstance(other, int | float) and other == 0:
+            return _clone(trace, input)  # with 0 + x, sum([x, y]) starts
         if not (isinstance(input, Standin) and isinstance(other, Standin)) or alpha != 1:
             raise CaptureError(
                 f"{trace.where()}: {kind} of a feature map and a constant; striate knows two feature maps"
@@ -208,8 +219,15 @@ def _pad(
     return Standin.of(trace, input.tensor_name, input.image_shape, tuple(pad)) if any(pad) else input
 
 
-def _same(trace: Trace, input: Standin, *_: Any, **__: Any) -> Standin:
+def _same(trace: Trace, input: Standin, *args: Any, **kwargs: Any) -> Standin:
+    for one in (*args, *kwargs.values()):
+        if isinstance(one, torch.dtype) and not one.is_floating_point:
+            raise CaptureError(f"{trace.where()}: turns feature maps into {one}; striate knows floating point")
     return input
+
+
+def _clone(trace: Trace, input: Standin, **_: Any) -> Standin:
+    return Standin.of(trace, input.tensor_name, input.image_shape)
 
 
 def _no_values(trace: Trace, *_: Any, **__: Any) -> None:
@@ -252,7 +270,8 @@ FUNCTIONS: Mapping[Any, Handler] = MappingProxyType(
         ),
         **dict.fromkeys((torch.cat, torch.concat, torch.concatenate), _concat),
         F.pad: _pad,
-        **dict.fromkeys((Tensor.contiguous, Tensor.to, Tensor.float, Tensor.clone, Tensor.detach), _same),
+        **dict.fromkeys((torch.clone, Tensor.clone), _clone),
+        **dict.fromkeys((Tensor.contiguous, Tensor.to, Tensor.float, Tensor.detach), _same),
         **dict.fromkeys((Tensor.__bool__, Tensor.item, Tensor.__int__, Tensor.__float__, Tensor.tolist), _no_values),
     }
 )

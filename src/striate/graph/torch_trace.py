@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import re
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,17 +24,24 @@ class Standin(Tensor):
     """A tensor with shape and dtype and no values; `tensor_name` is its name in the network being recorded.
 
     pads: zero padding (last axis first, as in F.pad) that the next convolution takes into its windows.
+    memory: shared by all views of one tensor; counts the writes in place. seen: the count that this view knows.
     """
 
     recorder: Trace
     tensor_name: str
     pads: tuple[int, ...]
+    memory: list[int]
+    seen: int
 
     @staticmethod
-    def of(trace: Trace, tensor_name: str, shape: Shape, pads: tuple[int, ...] = ()) -> Standin:
+    def of(
+        trace: Trace, tensor_name: str, shape: Shape, pads: tuple[int, ...] = (), view_of: Standin | None = None
+    ) -> Standin:
         """The stand-in for the tensor `tensor_name` of `shape`, without the batch."""
         made: Standin = Tensor._make_wrapper_subclass(Standin, (BATCH, *shape), dtype=torch.float32)
         made.recorder, made.tensor_name, made.pads = trace, tensor_name, pads
+        made.memory = [0] if view_of is None else view_of.memory
+        made.seen = made.memory[0]
         return made
 
     @property
@@ -85,6 +94,7 @@ class Trace:
         self._tensors: dict[str, Tensor] = {}
         self._stack: list[tuple[str, nn.Module]] = []
         self._taken = {INPUT}
+        self._failed = ""
 
     def input(self) -> Standin:
         """The stand-in for the image batch."""
@@ -95,13 +105,17 @@ class Trace:
         self._stack.append((path, part))
 
     def leave(self) -> None:
-        """The part that runs is done."""
+        """The part that runs is done, or has raised."""
+        if sys.exception() is not None:
+            self._failed = self._failed or self.where()
         self._stack.pop()
 
     def where(self) -> str:
-        """The part that runs, in words."""
-        path, part = self._stack[-1] if self._stack else ("", None)
-        kind = type(part).__name__ if part is not None else "it"
+        """The part that runs, or that raised first, in words."""
+        if not self._stack:
+            return self._failed or "it"
+        path, part = self._stack[-1]
+        kind = type(part).__name__
         return f"{path} ({kind})" if path else kind
 
     def record(self, func: Any, args: Any, kwargs: Any) -> Any:
@@ -111,29 +125,51 @@ class Trace:
         if handler is None:
             raise CaptureError(f"{self.where()}: calls {called}, which striate has no layer for yet")
         for one in _flat((args, tuple(kwargs.values()))):
-            if isinstance(one, Standin) and one.pads and not getattr(handler, "takes_pads", False):
-                raise CaptureError(f"{self.where()}: pads with zeros before {called}; only a convolution may follow")
+            if isinstance(one, Standin):
+                self._check_read(one, called, handler)
         try:
-            return handler(self, *args, **kwargs)
+            result = handler(self, *args, **kwargs)
+            in_place = writes_in_place(called, handler, self, args, kwargs)
         except TypeError as fault:
             raise CaptureError(f"{self.where()}: calls {called} in a form striate does not read ({fault})") from fault
+        return _written(kwargs["input"] if "input" in kwargs else args[0], result) if in_place else result
 
-    def add(self, op: Op, *inputs: Standin, kind: str, weights: Mapping[str, Tensor] | None = None) -> Standin:
-        """Append a layer that reads `inputs`, with the tensors of its roles, and answer with its stand-in."""
+    def _check_read(self, one: Standin, called: str, handler: Handler) -> None:
+        if one.seen != one.memory[0]:
+            raise CaptureError(
+                f"{self.where()}: {called} reads a tensor that was changed in place through another view of it; "
+                "use the form that is not in place"
+            )
+        if one.pads and not getattr(handler, "takes_pads", False):
+            raise CaptureError(f"{self.where()}: pads with zeros before {called}; only a convolution may follow")
+
+    def add(
+        self,
+        op: Op,
+        *inputs: Standin,
+        kind: str,
+        weights: Mapping[str, Tensor] | None = None,
+        view_of: Standin | None = None,
+    ) -> Standin:
+        """Append a layer that reads `inputs`, with the tensors of its roles, and answer with its stand-in.
+
+        view_of: the input whose memory torch's result shares.
+        """
         path, part = self._stack[-1] if self._stack else ("", None)
         own = part is not None and path and not next(part.children(), None)
         name = self._free(path if own else f"{path}.{kind}" if path else kind)
         named = {role: self._weight(f"{name}.{role}", tensor) for role, tensor in (weights or {}).items()}
         self._builder.add(op, *(i.tensor_name for i in inputs), name=name, weights=named, path=path)
-        return Standin.of(self, name, self._builder.shape(name))
+        return Standin.of(self, name, self._builder.shape(name), view_of=view_of)
 
     def finish(self, result: Standin) -> Network:
-        """The network whose output is `result`."""
+        """The network whose output is `result`.  Raises: CaptureError where padding is left that no layer took."""
+        self._check_read(result, "the result", self.finish)
         return self._builder.build(result.tensor_name)
 
     def arrays(self) -> dict[str, Array]:
         """The values of every weight met, copied to the CPU."""
-        return {name: t.detach().to("cpu", copy=True).numpy() for name, t in self._tensors.items()}
+        return {name: _values(name, tensor) for name, tensor in self._tensors.items()}
 
     def _weight(self, proposed: str, tensor: Tensor) -> str:
         """The name of a weight: the module's own, or `proposed` for one that the module computed on its way."""
@@ -153,6 +189,34 @@ class Trace:
             name = f"{wanted}_{count}"
         self._taken.add(name)
         return name
+
+
+def _values(name: str, tensor: Tensor) -> Array:
+    if tensor.is_meta:
+        raise CaptureError(
+            f"{name}: is on the meta device and has no values; load the weights, or use with_weights=False"
+        )
+    kept = tensor.detach().to("cpu", copy=True)
+    array: Array = (kept.float() if kept.dtype == torch.bfloat16 else kept).numpy()
+    return array
+
+
+def writes_in_place(called: str, handler: Handler, trace: Trace, args: Any, kwargs: Any) -> bool:
+    """Whether a call changes the tensor it is given: `relu_`, `__iadd__`, or an argument inplace=True."""
+    if called in {"__iadd__", "__imul__"} or (called.endswith("_") and not called.endswith("__")):
+        return True
+    signature = inspect.signature(handler)
+    return "inplace" in signature.parameters and bool(
+        signature.bind(trace, *args, **kwargs).arguments.get("inplace", False)
+    )
+
+
+def _written(target: Standin, result: Standin) -> Standin:
+    """The tensor that was written to, which from now on is `result`; its other views are out of date."""
+    target.tensor_name, target.pads = result.tensor_name, result.pads
+    target.memory[0] += 1
+    target.seen = target.memory[0]
+    return target
 
 
 def _flat(value: Any) -> list[Any]:
