@@ -25,6 +25,7 @@ def recalibrate(
     """Write the network with running statistics measured anew, layer after layer; all other weights are untouched.
 
     The file is plain ONNX, without the manifest of a shipped model.
+
     Example: striate recalibrate run -o better.onnx
     """
     from striate.errors import UsageError
