@@ -39,7 +39,7 @@ ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Step:
+class Step:
     """One node as the walk needs it: its layer, what it reads and writes, and what nobody reads after it."""
 
     layer: Callable[..., Tensor]
@@ -52,6 +52,7 @@ class NetworkModule(nn.Module):
     """The torch module of a network; made by `to_module`.
 
     network: the architecture and the weights it started from. `trained()` gives it with the weights of now.
+    steps: the walk, one for each node in order.
     """
 
     def __init__(self, network: Network) -> None:
@@ -61,19 +62,19 @@ class NetworkModule(nn.Module):
         shapes = infer_shapes(network)
         last_use = {name: node.name for node in network for name in node.inputs}
         layers: dict[tuple[object, ...], _Layer] = {}
-        self._steps: list[_Step] = []
+        self.steps: list[Step] = []
         for node in network:
             key = (node.op, *sorted(node.weights.items())) if node.weights else (node.name,)
             if key not in layers:
                 layers[key] = _layer(node, shapes[node.inputs[0]])
                 self._place(node, layers[key])
             spent = tuple({name for name in node.inputs if last_use[name] == node.name and name != network.output})
-            self._steps.append(_Step(layers[key], node.inputs, node.name, spent))
+            self.steps.append(Step(layers[key], node.inputs, node.name, spent))
 
     def forward(self, x: Tensor) -> Tensor:
         """The network's result for a batch x (N, C, H, W)."""
         values = {INPUT: x}
-        for step in self._steps:
+        for step in self.steps:
             values[step.writes] = step.layer(*[values[name] for name in step.reads])
             for name in step.spent:
                 del values[name]
@@ -83,7 +84,7 @@ class NetworkModule(nn.Module):
         """The network with the weights, and batch normalisation's eps and momentum, that the module has now."""
         state = self.state_dict()
         arrays = {name: state[key].detach().cpu().numpy().copy() for name, key in self._keys.items()}
-        nodes = tuple(_as_trained(node, step.layer) for node, step in zip(self.network, self._steps, strict=True))
+        nodes = tuple(_as_trained(node, step.layer) for node, step in zip(self.network, self.steps, strict=True))
         return replace(self.network, nodes=nodes).with_weights(arrays)
 
     def _place(self, node: Node, layer: _Layer) -> None:

@@ -23,7 +23,7 @@ from striate.graph import Network, infer_shapes
 from striate.measure import AxisView, views
 from striate.measure.text import aligned
 from striate.ops import Array
-from striate.probe.running import map_layers, need_images, tensors, up_to
+from striate.probe.running import map_layers, need_images, tensors, up_to, visit
 
 SHIFTS = (1, 2, 3, 4, 8, 16)
 IMAGES = 8
@@ -135,8 +135,9 @@ def equivariance(network: Network, images: Array, shifts: Sequence[int] = SHIFTS
     before = tensors(network, images, jumps)
     found = []
     for shift in (s for s in shifts if s < min(images.shape[2:])):
-        after = tensors(network, moved(images, shift), jumps)
-        found += [_shift_error(layer, seen[layer], before[layer], after[layer], shift) for layer in jumps]
+        for layer, after in visit(network, moved(images, shift)):
+            if layer in jumps:
+                found.append(_shift_error(layer, seen[layer], before[layer], after, shift))
     turns, more = _turns(network, images, before)
     return EquivarianceProbe(network.name, len(images), jumps, tuple(found), turns, (*why, *more))
 
@@ -204,9 +205,10 @@ def _turns(
         except (ShapeError, GeometryError) as fault:
             why.append(f"{name}: the network takes one size only ({fault})")
             continue
-        same = [layer for layer in before if sizes[layer] == turn(before[layer]).shape[1:]]
-        after = tensors(network, np.ascontiguousarray(image), same)
-        found += [TurnError(layer, name, _relative(after[layer], turn(before[layer]))) for layer in same]
+        same = {layer for layer in before if sizes[layer] == turn(before[layer]).shape[1:]}
+        for layer, after in visit(network, np.ascontiguousarray(image)):
+            if layer in same:
+                found.append(TurnError(layer, name, _relative(after, turn(before[layer]))))
     order = {layer: i for i, layer in enumerate(before)}
     return tuple(sorted(found, key=lambda one: order[one.layer])), tuple(why)
 

@@ -9,12 +9,16 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from importlib.util import find_spec
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from striate.errors import NetworkError
 from striate.graph import Network, infer_shapes, reference
 from striate.ops import Array, Shape
+
+if TYPE_CHECKING:
+    import torch
 
 BATCH_BYTES = 256 * 2**20
 """Memory that the tensors of one batch may take, all of them held."""
@@ -96,8 +100,8 @@ def _visit_torch(network: Network, x: Array, training: bool) -> Iterator[tuple[s
     import torch
 
     module = _module(network, training)
-    values = {"input": torch.from_numpy(x)}
-    for step in module._steps:  # noqa: SLF001 - the walk, tensor by tensor
+    values = {"input": _channels_last(x)}
+    for step in module.steps:
         with torch.no_grad():
             result = step.layer(*[values[name] for name in step.reads])
         values[step.writes] = result
@@ -107,11 +111,14 @@ def _visit_torch(network: Network, x: Array, training: bool) -> Iterator[tuple[s
 
 
 def _module(network: Network, training: bool):  # type: ignore[no-untyped-def] # noqa: ANN202 - torch is loaded here
+    import torch
     from torch import nn
 
     from striate.graph.to_torch import to_module
 
     module = to_module(network).eval()
+    if len(network.input_shape) == 3:
+        module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch does not type it
     kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
     for layer in module.modules():
         if training and isinstance(layer, kinds):
@@ -128,12 +135,32 @@ def tensors(network: Network, x: Array, names: Collection[str], *, training: boo
 
 def outputs(network: Network, images: Array, *, training: bool = False) -> Array:
     """The network's result for all images, batch after batch.  Shape (N, ...)."""
+    if find_spec("torch"):
+        return _outputs_torch(network, images, training)
     results = []
     for x in batches(network, images, 2 if training else 1):
         for name, value in visit(network, x, training=training):
             if name == network.output:
                 results.append(value.copy())
     return np.concatenate(results)
+
+
+def _outputs_torch(network: Network, images: Array, training: bool) -> Array:
+    import torch
+
+    module = _module(network, training)
+    with torch.no_grad():
+        return np.concatenate(
+            [module(_channels_last(x)).numpy() for x in batches(network, images, 2 if training else 1)]
+        )
+
+
+def _channels_last(x: Array) -> torch.Tensor:
+    """The batch in the memory order in which torch's convolutions are fastest."""
+    import torch
+
+    order = torch.channels_last if x.ndim == 4 else torch.contiguous_format
+    return torch.from_numpy(x).contiguous(memory_format=order)
 
 
 def gradients(network: Network, x: Array, seeds: Mapping[str, Array], wanted: str = "input") -> dict[str, Array]:
@@ -145,7 +172,7 @@ def gradients(network: Network, x: Array, seeds: Mapping[str, Array], wanted: st
     module = _module(network, training=False)
     values = {"input": torch.from_numpy(x).requires_grad_()}
     needed = set(seeds) | {wanted}
-    for step in module._steps:  # noqa: SLF001
+    for step in module.steps:
         values[step.writes] = step.layer(*[values[name] for name in step.reads])
         for name in step.spent:
             if name not in needed:
