@@ -140,6 +140,17 @@ def test_a_recipes_batch_norm_settings_reach_the_trained_network():
     assert (op.eps, op.momentum) == (1e-3, 0.25)
 
 
+def test_a_layer_that_is_replaced_is_the_one_that_runs():
+    module = to_module(exact("4C3-BN-R-GAP-3", (2, 9, 8))).eval()
+    with torch.device("meta"):
+        head = torch.nn.Linear(4, 5)
+    module.fc1 = head.to_empty(device="cpu").double()
+    with torch.inference_mode():
+        module.fc1.weight.zero_()
+        module.fc1.bias.fill_(2.0)
+        assert module(torch.zeros(1, 2, 9, 8, dtype=torch.float64)).tolist() == [[2.0] * 5]
+
+
 def test_it_draws_no_random_number_and_copies_whole():
     network = exact(*NETS[0])
     state = torch.get_rng_state()

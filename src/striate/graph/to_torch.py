@@ -40,9 +40,13 @@ ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One node as the walk needs it: its layer, what it reads and writes, and what nobody reads after it."""
+    """One node as the walk needs it: where its layer stands, what it reads and writes, what nobody reads after it.
 
-    layer: Callable[..., Tensor]
+    pad: applied to the input first, where the layer cannot say its padding itself
+    """
+
+    path: str
+    pad: Callable[[Tensor], Tensor] | None
     reads: tuple[str, ...]
     writes: str
     spent: tuple[str, ...]
@@ -61,34 +65,46 @@ class NetworkModule(nn.Module):
         self._keys: dict[str, str] = {}
         shapes = infer_shapes(network)
         last_use = {name: node.name for node in network for name in node.inputs}
-        layers: dict[tuple[object, ...], _Layer] = {}
+        placed: dict[tuple[object, ...], tuple[str, _Layer]] = {}
         self.steps: list[Step] = []
         for node in network:
             key = (node.op, *sorted(node.weights.items())) if node.weights else (node.name,)
-            if key not in layers:
-                layers[key] = _layer(node, shapes[node.inputs[0]])
-                self._place(node, layers[key])
+            if key not in placed:
+                layer = _layer(node, shapes[node.inputs[0]])
+                placed[key] = self._place(node, layer), layer
+            path, layer = placed[key]
             spent = tuple({name for name in node.inputs if last_use[name] == node.name and name != network.output})
-            self.steps.append(Step(layers[key], node.inputs, node.name, spent))
+            pad = layer.pad if isinstance(layer, _Padded) else None
+            self.steps.append(Step(path, pad, node.inputs, node.name, spent))
 
     def forward(self, x: Tensor) -> Tensor:
         """The network's result for a batch x (N, C, H, W)."""
         values = {INPUT: x}
         for step in self.steps:
-            values[step.writes] = step.layer(*[values[name] for name in step.reads])
+            values[step.writes] = self.run(step, *[values[name] for name in step.reads])
             for name in step.spent:
                 del values[name]
         return values[self.network.output]
+
+    def run(self, step: Step, *inputs: Tensor) -> Tensor:
+        """One step of the walk, by whatever layer stands at its path now: a replaced layer is the one that runs."""
+        if step.pad is not None:
+            inputs = (step.pad(inputs[0]),)
+        result: Tensor = self.get_submodule(step.path)(*inputs)
+        return result
 
     def trained(self) -> Network:
         """The network with the weights, and batch normalisation's eps and momentum, that the module has now."""
         state = self.state_dict()
         arrays = {name: state[key].detach().cpu().numpy().copy() for name, key in self._keys.items()}
-        nodes = tuple(_as_trained(node, step.layer) for node, step in zip(self.network, self.steps, strict=True))
+        nodes = tuple(
+            _as_trained(node, self.get_submodule(step.path))
+            for node, step in zip(self.network, self.steps, strict=True)
+        )
         return replace(self.network, nodes=nodes).with_weights(arrays)
 
-    def _place(self, node: Node, layer: _Layer) -> None:
-        """Register the layer where its weights' names put it, and give it the network's weights."""
+    def _place(self, node: Node, layer: _Layer) -> str:
+        """Register the layer where its weights' names put it, give it the network's weights, and return its path."""
         module = layer.layer if isinstance(layer, _Padded) else layer
         holder: nn.Module = self
         *outer, last = _path_of(node).split(".")
@@ -105,6 +121,7 @@ class NetworkModule(nn.Module):
             self._keys.setdefault(name, ".".join((*outer, last, attribute)))
         if isinstance(node.op, ops.BatchNorm):
             module.num_batches_tracked = torch.zeros((), dtype=torch.long)
+        return ".".join((*outer, last))
 
     def _give(self, layer: nn.Module, attribute: str, name: str) -> None:
         if name in self._keys:  # another layer has it too: tie them
@@ -124,13 +141,20 @@ class _Padded:
     layer: nn.Module
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Pad, up to the end of an overhanging last window, then the layer; F.pad counts from the last axis."""
-        pads: list[int] = []
-        for w, n in zip(reversed(self.windows), reversed(x.shape[2:]), strict=True):
-            overhang = w.first(w.out_size(n) - 1) + w.extent - n if w.ceil_mode else w.pad_hi
-            pads += [w.pad_lo, max(w.pad_hi, overhang)]
-        result: Tensor = self.layer(F.pad(x, pads, value=self.fill))
+        """Pad, then the layer."""
+        result: Tensor = self.layer(self.pad(x))
         return result
+
+    def pad(self, x: Tensor) -> Tensor:
+        """Pad, up to the end of an overhanging last window; F.pad counts from the last axis."""
+        pads: list[int] = []
+        for axis, w in enumerate(reversed(self.windows), start=1):
+            last = w.pad_hi
+            if w.ceil_mode:
+                size = x.shape[-axis]
+                last = max(last, w.first(w.out_size(size) - 1) + w.extent - size)
+            pads += [w.pad_lo, last]
+        return F.pad(x, pads, value=self.fill)
 
 
 _Layer = nn.Module | _Padded
@@ -162,7 +186,7 @@ def to_module(network: Network) -> NetworkModule:
     return NetworkModule(network)
 
 
-def _as_trained(node: Node, layer: Callable[..., Tensor]) -> Node:
+def _as_trained(node: Node, layer: nn.Module) -> Node:
     """The node with what a recipe may have set on its layer."""
     if not isinstance(node.op, ops.BatchNorm):
         return node

@@ -103,7 +103,7 @@ def _visit_torch(network: Network, x: Array, training: bool) -> Iterator[tuple[s
     values = {"input": _channels_last(x)}
     for step in module.steps:
         with torch.no_grad():
-            result = step.layer(*[values[name] for name in step.reads])
+            result = module.run(step, *[values[name] for name in step.reads])
         values[step.writes] = result
         yield step.writes, result.numpy()
         for name in step.spent:
@@ -173,7 +173,7 @@ def gradients(network: Network, x: Array, seeds: Mapping[str, Array], wanted: st
     values = {"input": torch.from_numpy(x).requires_grad_()}
     needed = set(seeds) | {wanted}
     for step in module.steps:
-        values[step.writes] = step.layer(*[values[name] for name in step.reads])
+        values[step.writes] = module.run(step, *[values[name] for name in step.reads])
         for name in step.spent:
             if name not in needed:
                 del values[name]
