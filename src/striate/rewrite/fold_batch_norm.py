@@ -21,6 +21,7 @@ import numpy as np
 
 from striate.graph import INPUT, Network, Node
 from striate.ops import Array, BatchNorm, Conv, Linear, Weights
+from striate.rewrite.affine import fault
 from striate.rewrite.edit import fresh, rebuilt
 from striate.rewrite.note import Applied, Note, Refused
 
@@ -48,7 +49,7 @@ def fold_batch_norm(network: Network) -> tuple[Network, tuple[Note, ...]]:
             continue
         (read,) = bn.inputs
         place = _Place(bn, nodes.get(read), tuple(n.name for n in readers[read]), read == network.output)
-        if reason := _obstacle(place) or _fault(bn.op, network.weights_of(bn)):
+        if reason := _obstacle(place) or fault(bn.op, network.weights_of(bn)):
             notes.append(Refused(NAME, bn.name, reason))
             continue
         before = nodes.pop(read)
@@ -98,15 +99,4 @@ def _obstacle(place: _Place) -> str:
     others = [name for name in place.readers if name != place.bn.name]
     if others:
         return f"follows {before.name}, which {', '.join(others)} read{'s' if len(others) == 1 else ''} as well"
-    return ""
-
-
-def _fault(bn: BatchNorm, weights: Weights) -> str:
-    """Why the batch normalisation itself is no affine map; empty if it is one."""
-    for role, array in weights.items():
-        if not np.isfinite(array).all():
-            return f"{role} is not finite in channel {int(np.argmin(np.isfinite(array)))}"
-    lowest = int(np.argmin(weights["running_var"]))
-    if not weights["running_var"][lowest] + bn.eps > 0:
-        return f"running_var + eps is {weights['running_var'][lowest] + bn.eps:g} in channel {lowest}, not positive"
     return ""
