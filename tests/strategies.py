@@ -37,6 +37,7 @@ Choose = Callable[[Sequence[T]], T]
 
 VARIANCES = (1e-12, 1e-3, 1.0, 1.0, 50.0, 1e6)
 MEANS = (0.0, 0.1, 1.0, 1.0, 100.0)
+DEAD = 0.1
 GAMMAS = (-1.5, -0.3, 0.0, 0.7, 1.0, 2.5)
 
 
@@ -61,11 +62,14 @@ def draw_network(choose: Choose) -> Network:
         x = choose(BLOCKS)(b, x, f"b{i}", choose)
         x = maybe_after(b, x, f"b{i}", choose)
     x = head(b, x, choose)
-    return with_random_weights(b.build(x), choose(range(2**32)))
+    return with_random_weights(b.build(x), choose(range(2**32)), DEAD)
 
 
-def with_random_weights(network: Network, seed: int) -> Network:
-    """Float32 weights: kernels of the size that keeps variance, batch normalisations in random, odd states."""
+def with_random_weights(network: Network, seed: int, dead: float = 0.0) -> Network:
+    """Float32 weights: kernels of the size that keeps variance, batch normalisations in random, odd states.
+
+    dead: the share of layers whose first channel is its bias everywhere
+    """
     rng = np.random.default_rng(seed)
     arrays = {}
     for name, spec in network.weight_specs().items():
@@ -73,6 +77,7 @@ def with_random_weights(network: Network, seed: int) -> Network:
         match spec.role:
             case "weight":
                 values = draws * np.sqrt(2 / prod(spec.shape[1:]))
+                values[:1] *= not dead or rng.random() >= dead
             case "gamma":
                 values = rng.choice(GAMMAS, spec.shape) * (1 + 0.1 * draws)
             case "running_var":
@@ -181,7 +186,49 @@ def gated(b: Builder, x: str, name: str, choose: Choose) -> str:
     return b.add(Mul(), x, g, name=f"{name}.mul")
 
 
-BLOCKS = (plain, plain, residual, shared, branches, gated)
+def pooled(b: Builder, x: str, name: str, choose: Choose) -> str:
+    """Convolution, pooling, and the norm only then."""
+    y = b.add(random_conv(b.shape(x)[0], b.shape(x)[1:], choose), x, name=f"{name}.conv")
+    return maybe_norm(b, maybe_after(b, y, f"{name}.mid", choose), name, choose)
+
+
+def late(b: Builder, x: str, name: str, choose: Choose) -> str:
+    """Convolution, ReLU, norm, and a convolution that may pad: nothing before the norm can take it."""
+    conv = random_conv(b.shape(x)[0], b.shape(x)[1:], choose)
+    y = b.add(conv, x, name=f"{name}.conv1")
+    y = b.add(Activation("relu"), y, name=f"{name}.relu")
+    y = maybe_norm(b, y, name, choose)
+    return b.add(random_conv(b.shape(y)[0], b.shape(y)[1:], choose), y, name=f"{name}.conv2")
+
+
+def pointwise(b: Builder, x: str, name: str, choose: Choose) -> str:
+    """A wide 1x1 convolution beside another layer, in either order, or a strided one after an activation."""
+    channels = b.shape(x)[0]
+    wide = Conv(channels, 8, (Window(1), Window(1)), bias=choose((True, False)))
+    order = choose(("wide first", "wide last", "strided"))
+    if order == "wide first":
+        y = maybe_norm(b, b.add(wide, x, name=f"{name}.wide"), name, choose)
+        return b.add(random_conv(8, b.shape(y)[1:], choose), y, name=f"{name}.conv")
+    y = b.add(same_conv(channels, 4, choose), x, name=f"{name}.conv")
+    if order == "wide last":
+        return b.add(Conv(4, 2, (Window(1), Window(1))), y, name=f"{name}.narrow")
+    y = maybe_activation(b, maybe_norm(b, y, name, choose), name, choose)
+    strides = tuple(Window(1, stride=choose((1, 2, 3))) for _ in range(2))
+    return b.add(Conv(4, 3, strides), y, name=f"{name}.strided")
+
+
+def parallel(b: Builder, x: str, name: str, choose: Choose) -> str:
+    """RepVGG's training form: convolutions of other kernels, a norm and perhaps the input itself, added."""
+    channels = b.shape(x)[0]
+    p = maybe_norm(b, b.add(same_conv(channels, channels, choose), x, name=f"{name}.big"), f"{name}.big", choose)
+    one = Conv(channels, channels, (Window(1), Window(1)), bias=choose((True, False)))
+    q = maybe_norm(b, b.add(one, x, name=f"{name}.one"), f"{name}.one", choose)
+    r = b.add(BatchNorm(channels), x, name=f"{name}.bn")
+    y = b.add(Add(), p, q, *choose(((), (r,), (r, x))), name=f"{name}.sum")
+    return maybe_activation(b, y, name, choose)
+
+
+BLOCKS = (plain, plain, plain, residual, shared, branches, gated, pooled, late, pointwise, parallel)
 
 
 def maybe_after(b: Builder, x: str, name: str, choose: Choose) -> str:

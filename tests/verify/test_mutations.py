@@ -36,6 +36,7 @@ def network():
     x = b.add(GlobalAvgPool(), x, name="gap")
     x = b.add(Linear(4, 6, bias=False), x, name="hidden")
     x = b.add(BatchNorm(6), x, name="bn6")
+    x = b.add(Activation("tanh"), x, name="tanh6")
     b.add(Linear(6, 5), x, name="logits")
     net = with_random_weights(b.build(), 8)
     rng = np.random.default_rng(8)

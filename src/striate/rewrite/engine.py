@@ -8,14 +8,32 @@ from types import MappingProxyType
 
 from striate.errors import PassError
 from striate.graph import Network
+from striate.rewrite.constant_channel import constant_channel
+from striate.rewrite.drop_dead_channels import drop_dead_channels
 from striate.rewrite.drop_identities import drop_identities
 from striate.rewrite.fold_batch_norm import fold_batch_norm
+from striate.rewrite.hoist_batch_norm import hoist_batch_norm
+from striate.rewrite.merge_batch_norms import merge_batch_norms
+from striate.rewrite.merge_branches import merge_branches
+from striate.rewrite.merge_convolutions import merge_convolutions
 from striate.rewrite.note import Applied, Note, Pass, Refused
+from striate.rewrite.pool_first import pool_first
+from striate.rewrite.push_batch_norm import push_batch_norm
+from striate.rewrite.push_strides import push_strides
 
 PASSES: Mapping[str, Pass] = MappingProxyType(
     {
         "drop_identities": drop_identities,  # first: a dropout must not stand between a convolution and its norm
+        "merge_batch_norms": merge_batch_norms,
+        "hoist_batch_norm": hoist_batch_norm,  # before the fold, which takes what arrives at a convolution
         "fold_batch_norm": fold_batch_norm,
+        "push_batch_norm": push_batch_norm,  # after the fold: only what nothing before could take
+        "constant_channel": constant_channel,  # after the push, which costs nothing
+        "merge_branches": merge_branches,
+        "drop_dead_channels": drop_dead_channels,  # after the folds, which show a gamma of 0 as weights of 0
+        "pool_first": pool_first,
+        "merge_convolutions": merge_convolutions,
+        "push_strides": push_strides,
     }
 )
 """Every pass by name, in the order in which they run. To add one, write its file and its row."""
