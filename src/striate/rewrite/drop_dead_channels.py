@@ -23,7 +23,6 @@ import numpy as np
 
 from striate.graph import Network, Node
 from striate.ops import (
-    CURVES,
     Activation,
     AdaptiveAvgPool,
     Add,
@@ -124,7 +123,7 @@ def _grouped(way: list[Node]) -> str:
 def _through(node: Node, value: Array) -> Array:
     """What becomes of constant channels in a layer without weights; NaN where they are no longer constant."""
     if isinstance(node.op, Activation):
-        return np.where(np.isnan(value), np.nan, CURVES[node.op.curve].value(np.nan_to_num(value)))
+        return np.where(np.isnan(value), np.nan, node.op.forward([np.nan_to_num(value)], {}))
     if isinstance(node.op, AvgPool) and not averages_only_pixels(node.op):
         return np.where(value == 0, value, np.nan)
     return value

@@ -91,6 +91,8 @@ def _branch(view: View, add: Node, at: int, source: str, like: Conv) -> _Branch 
     """Input `at` of the sum as a branch from `source`; None where it is none that can merge with `like`."""
     name = add.inputs[at]
     shape = view.shapes[source]
+    if view.shapes[name] != view.shapes[add.name]:
+        return None  # it is spread over the sum
     strides = [w.stride for w in like.windows]
     straight = all(s == 1 for s in strides) and like.in_channels == like.out_channels
     node = view.nodes.get(name)
