@@ -66,8 +66,8 @@ def _merge(view: View, add: Node) -> Change | str | None:
 def _merged(view: View, add: Node, source: str, like: Conv) -> Change | str | None:
     """The sum with all branches from `source` merged that have the strides and groups of `like`."""
     shape = view.shapes[source]
-    found = (_branch(view, add, at, source, like) for at in range(len(add.inputs)))
-    branches = [b for b in found if b is not None]
+    whole = [at for at, name in enumerate(add.inputs) if view.shapes[name] == view.shapes[add.name]]  # none is spread
+    branches = [b for at in whole if (b := _branch(view, add, at, source, like))]
     if len(branches) < 2:
         return None
     windows, taps = _hull([b.windows for b in branches])
@@ -91,8 +91,6 @@ def _branch(view: View, add: Node, at: int, source: str, like: Conv) -> _Branch 
     """Input `at` of the sum as a branch from `source`; None where it is none that can merge with `like`."""
     name = add.inputs[at]
     shape = view.shapes[source]
-    if view.shapes[name] != view.shapes[add.name]:
-        return None  # it is spread over the sum
     strides = [w.stride for w in like.windows]
     straight = all(s == 1 for s in strides) and like.in_channels == like.out_channels
     node = view.nodes.get(name)
@@ -105,9 +103,7 @@ def _branch(view: View, add: Node, at: int, source: str, like: Conv) -> _Branch 
     weights = view.weights(node)
     if isinstance(node.op, BatchNorm):
         return _diagonal(at, node, like, *node.op.scale_shift(weights)) if _fits(node, weights, straight) else None
-    if not isinstance(node.op, Conv) or node.op.groups != like.groups:
-        return None
-    if [w.stride for w in node.op.windows] != strides:
+    if not isinstance(node.op, Conv) or (node.op.groups, [w.stride for w in node.op.windows]) != (like.groups, strides):
         return None
     return _Branch(at, node, node.op.windows, weights["weight"], bias_of(node.op, weights), node.op.macs(shape))
 
