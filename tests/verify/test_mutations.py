@@ -138,6 +138,10 @@ REWRITTEN_WRONGLY = {
         "bn5",
         lambda _, done: with_node(done, "bn5", op=Conv(4, 4, (Window(3), Window(3)), groups=4)),
     ),
+    "momentum of the other convention": (
+        "bn2",
+        folded_from(lambda o: with_weight(o, "bn2", "running_var", lambda v: 0.9 + 0.1 * v)),
+    ),
     "one weight by one part in a billion": ("bn6", in_the_fold("bn6", "weight", lambda w, _: w * (1 + 1e-9))),
 }
 
