@@ -1,0 +1,63 @@
+"""A trained network and the whole test set of CIFAR-10: no norm left, and as many answers right as before."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from striate.graph import INPUT
+from striate.graph.from_onnx import from_onnx
+from striate.graph.to_onnx import LOGITS, to_bytes, to_onnx
+from striate.ops import BatchNorm
+from striate.rewrite import absorb_input_scale, rewrite
+from striate.runtime import open_session
+
+MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+RIGHT = 9_173  # of 10,000, as ../shared/data/README.md states of this file
+BATCH = 250
+
+
+@pytest.fixture(scope="module")
+def cifar10(shared_data):
+    """uint8 images (10000, 3, 32, 32) and their classes."""
+    table = pytest.importorskip("pyarrow.parquet").read_table(shared_data / "cifar10" / "test.parquet")
+    encoded = (row["bytes"] for row in table["image"].to_pylist())
+    pixels = np.stack([np.asarray(Image.open(io.BytesIO(data)).convert("RGB")) for data in encoded])
+    return pixels.transpose(0, 3, 1, 2), np.array(table["label"].to_pylist())
+
+
+@pytest.fixture(scope="module")
+def resnet20(shared_data):
+    return from_onnx(shared_data / "pretrained" / "resnet20_cifar10.onnx").astype(np.float64)
+
+
+def answers(network, pixels, prepare):
+    """The class that ONNX Runtime gives each image."""
+    session = open_session(to_bytes(to_onnx(network.astype(np.float32))), 1, spinning=False)
+    starts = range(0, len(pixels), BATCH)
+    batches = (prepare(pixels[start : start + BATCH]).astype(np.float32) for start in starts)
+    return np.concatenate([session.run([LOGITS], {INPUT: x})[0].argmax(axis=1) for x in batches])
+
+
+def normalised(pixels):
+    return (pixels / 255 - MEAN[:, None, None]) / STD[:, None, None]
+
+
+def norms(network):
+    return sum(isinstance(node.op, BatchNorm) for node in network)
+
+
+@pytest.mark.slow
+def test_resnet20_is_as_right_as_before(resnet20, cifar10):
+    pixels, classes = cifar10
+    done = rewrite(resnet20)
+    raw = absorb_input_scale(done.network, 1 / (255 * STD), -MEAN / STD)
+    assert (norms(resnet20), norms(done.network), norms(raw)) == (19, 0, 0)
+    before, after = (answers(network, pixels, normalised) for network in (resnet20, done.network))
+    from_pixels = answers(raw, pixels, lambda x: x)
+    assert [int((got == classes).sum()) for got in (before, after, from_pixels)] == [RIGHT] * 3
+    assert np.array_equal(before, after)
+    assert np.array_equal(before, from_pixels)
