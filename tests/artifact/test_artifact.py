@@ -16,17 +16,17 @@ import onnxruntime as ort
 import pytest
 from pydantic import ValidationError
 
+from contracts.op_examples import ALL
 from striate.artifact import About, golden_case, load, write
 from striate.artifact.read import OP_TYPES
 from striate.artifact.wire import scan
 from striate.artifact.write import DIGEST_CHARS
 from striate.data.preprocess import Preprocessing, normalise
-from striate.errors import ArtifactError
+from striate.errors import ArtifactError, ShapeError
 from striate.geometry import Window
 from striate.graph import INPUT, Builder, initialise
 from striate.graph.reference import output
-from striate.graph.to_onnx import to_onnx
-from striate.ops import CURVES, OPS, Activation, BatchNorm, Conv, GlobalAvgPool, Linear, MaxPool
+from striate.ops import OPS, Activation, BatchNorm, Conv, GlobalAvgPool, Linear, MaxPool
 
 PREPROCESSING = Preprocessing(3, 11, 7, "crop", (0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
 
@@ -310,17 +310,14 @@ def test_a_manifest_is_strict(changes):
 
 
 def test_allowed_operators_are_those_the_layers_write():
-    written = {"Sum"}  # of three and more
-    for op in (Activation(curve) for curve in CURVES):
-        written |= {n.op_type for n in op.to_onnx(["x"], "y", {}, [(3, 5, 7)])}
-    model = to_onnx(network())
-    written |= {n.op_type for n in model.graph.node}
-    written |= {"AveragePool", "Concat", "Identity", "Mul", "Add", "Softmax"}  # the rows of OPS not in `network`
+    written: set[str] = set()
+    for example in ALL:
+        names = [f"x{i}" for i in range(len(example.shapes))]
+        roles = {spec.role: spec.role for spec in example.op.weight_specs()}
+        with contextlib.suppress(ShapeError):  # settings that ONNX has no node for
+            written |= {n.op_type for n in example.op.to_onnx(names, "y", roles, list(example.shapes))}
     assert written == OP_TYPES
-    assert set(OPS) == {
-        "conv", "linear", "batch_norm", "activation", "softmax", "max_pool", "avg_pool", "global_avg_pool",
-        "adaptive_avg_pool", "flatten", "dropout", "identity", "add", "mul", "concat",
-    }  # fmt: skip
+    assert {example.op.kind for example in ALL} == set(OPS)
 
 
 def test_no_torch():

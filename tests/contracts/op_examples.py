@@ -9,31 +9,53 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from striate.geometry import Window
+from striate.geometry import Transposed, Window
 from striate.ops import (
     CURVES,
     OPS,
     Activation,
     AdaptiveAvgPool,
+    AdaptiveMaxPool,
     Add,
+    Affine,
     AvgPool,
     BatchNorm,
+    ChannelReduce,
+    ChannelShuffle,
     Concat,
     Conv,
+    ConvTranspose,
+    Div,
     Dropout,
     Flatten,
     GlobalAvgPool,
+    GlobalReduce,
+    GroupNorm,
     Identity,
+    LayerNorm,
     Linear,
+    LocalResponseNorm,
     MaxPool,
     Mul,
     Op,
+    Pad,
+    Permute,
+    PixelShuffle,
+    PixelUnshuffle,
+    PReLU,
+    Reshape,
+    Resize,
+    Scale,
     Shape,
+    Shift,
+    Slice,
     Softmax,
+    Sub,
 )
 
 BATCH = 2
 W = Window
+T = Transposed
 MAPS: Shape = (6, 13, 10)
 
 # kind -> layers with the shapes of one image that they read
@@ -48,6 +70,13 @@ EXAMPLES: Mapping[str, list[tuple[Op, list[Shape]]]] = {
         (Conv(3, 4, (W(3, 2, 2, 1, 3),)), [(3, 11)]),
         (Conv(2, 4, (W(2, pad_lo=1), W(3, 2, pad_hi=1), W(1, 3)), groups=2), [(2, 3, 5, 7)]),
     ],
+    "conv_transpose": [
+        (ConvTranspose(6, 4, (T(3, 2), T(2, 3))), [(6, 5, 4)]),
+        (ConvTranspose(6, 9, (T(3, 2, 1, 1, 0, 1), T(4, 3, 2, 2, 1)), groups=3), [(6, 5, 4)]),
+        (ConvTranspose(6, 6, (T(2, 1, 3, 0, 2), T(3, 2, 2, 1, 1, 1)), groups=6, bias=False), [(6, 5, 4)]),
+        (ConvTranspose(3, 2, (T(3, 2, pad_lo=1, pad_hi=1),)), [(3, 7)]),
+        (ConvTranspose(2, 3, (T(2), T(3, 2, 1, 1), T(1, 3))), [(2, 3, 5, 2)]),
+    ],
     "linear": [
         (Linear(7, 5), [(7,)]),
         (Linear(11, 1, bias=False), [(11,)]),
@@ -58,8 +87,29 @@ EXAMPLES: Mapping[str, list[tuple[Op, list[Shape]]]] = {
         (BatchNorm(3, affine=False), [(3, 11)]),
         (BatchNorm(2, eps=0.1, momentum=1.0), [(2, 3, 5, 7)]),
     ],
-    "activation": [(Activation(curve), [shape]) for curve in CURVES for shape in (MAPS, (7,))],
-    "softmax": [(Softmax(), [(7,)]), (Softmax(), [MAPS])],
+    "activation": [
+        *[(Activation(curve), [shape]) for curve in CURVES for shape in (MAPS, (7,))],
+        *[
+            (Activation(curve, values), [MAPS])
+            for curve, values in (("leaky_relu", (0.3,)), ("elu", (1.7,)), ("hard_tanh", (-0.5, 2.0)))
+        ],
+    ],
+    "prelu": [(PReLU(), [MAPS]), (PReLU(6), [MAPS]), (PReLU(7), [(7,)])],
+    "group_norm": [
+        (GroupNorm(6, groups=3), [MAPS]),
+        (GroupNorm(6, 1e-3, affine=False), [MAPS]),
+        (GroupNorm(3, groups=3), [(3, 11)]),
+    ],
+    "layer_norm": [
+        (LayerNorm(6, 1e-6), [MAPS]),
+        (LayerNorm(7), [(7,)]),
+        (LayerNorm(3, affine=False), [(3, 11)]),
+    ],
+    "local_response_norm": [
+        (LocalResponseNorm(5, 0.3, 0.75, 2.0), [MAPS]),
+        (LocalResponseNorm(4, 0.5, 0.6), [(6, 3, 5)]),
+    ],
+    "softmax": [(Softmax(), [(7,)]), (Softmax(), [MAPS]), (Softmax(2, 3), [(12, 3, 5)])],
     "max_pool": [
         (MaxPool((W(2, 2), W(3, 3))), [MAPS]),
         (MaxPool((W(3, 2, 1, 1, 1), W(5, 3, 1, 2, 2))), [MAPS]),
@@ -98,10 +148,59 @@ EXAMPLES: Mapping[str, list[tuple[Op, list[Shape]]]] = {
         (AdaptiveAvgPool((4,)), [(3, 11)]),
         (AdaptiveAvgPool((5, 2)), [(3, 3, 7)]),  # more units than pixels on one axis
     ],
+    "adaptive_max_pool": [
+        (AdaptiveMaxPool((1, 1)), [MAPS]),
+        (AdaptiveMaxPool((3, 2)), [(6, 12, 10)]),
+        (AdaptiveMaxPool((5, 7)), [MAPS]),
+    ],
+    "global_reduce": [(GlobalReduce(how, keep), [MAPS]) for how in ("max", "sum", "l2") for keep in (False, True)],
+    "channel_reduce": [
+        *[(ChannelReduce(how), [MAPS]) for how in ("mean", "max", "sum", "l2")],
+        (ChannelReduce("sum", 1, 2), [MAPS]),
+        (ChannelReduce("mean", 2, 3), [(12, 3, 5)]),
+        (ChannelReduce("max", 2, 3), [(12,)]),
+    ],
+    "resize": [
+        (Resize(factor=(2, 3)), [(2, 5, 4)]),
+        (Resize((7, 3)), [(2, 5, 4)]),
+        (Resize(factor=(2, 3), linear=True), [(2, 5, 4)]),
+        (Resize((3, 9), linear=True), [(2, 5, 4)]),
+        (Resize((7, 3), linear=True, align_corners=True), [(2, 5, 4)]),
+        (Resize((4, 5), linear=True, align_corners=True), [(2, 1, 3)]),
+        (Resize((11,)), [(2, 5)]),
+    ],
+    "pad": [
+        (Pad((0, 1, 2), (0, 3, 0)), [MAPS]),
+        (Pad((2, 0, 0), (1, 0, 0)), [MAPS]),
+        (Pad((0, -1, 2), (0, 1, -3), value=1.5), [MAPS]),
+        (Pad((0, 1, 3), (0, 2, 0), "reflect"), [MAPS]),
+        (Pad((0, 1, 3), (0, 2, 12), "replicate"), [MAPS]),
+        (Pad((0, 1, 3), (0, 2, 4), "circular"), [MAPS]),
+    ],
+    "slice": [
+        (Slice(((2, 5, 1), (None, None, 1), (None, None, 1))), [MAPS]),
+        (Slice(((None, None, 2), (1, None, 3), (None, -1, 2))), [MAPS]),
+        (Slice(((3, None, 1),)), [(7,)]),
+    ],
+    "reshape": [
+        (Reshape((7, 1, 1)), [(7,)]),
+        (Reshape((1, 6)), [(6, 1, 1)]),
+        (Reshape((6, -1)), [MAPS]),
+        (Reshape((3, 26, 10)), [MAPS]),
+    ],
+    "permute": [(Permute((1, 2, 0)), [MAPS]), (Permute((0, 2, 1)), [MAPS]), (Permute((1, 0)), [(3, 11)])],
+    "channel_shuffle": [(ChannelShuffle(2), [MAPS]), (ChannelShuffle(3), [(6, 5)])],
+    "pixel_shuffle": [(PixelShuffle(2), [(12, 3, 5)]), (PixelShuffle(3), [(9, 2, 4)])],
+    "pixel_unshuffle": [(PixelUnshuffle(2), [(3, 6, 10)]), (PixelUnshuffle(3), [(2, 6, 9)])],
     "flatten": [(Flatten(), [MAPS]), (Flatten(), [(7,)]), (Flatten(), [(2, 3, 5, 7)])],
     "dropout": [(Dropout(0.3), [MAPS]), (Dropout(0.5, whole_channels=True), [MAPS])],
     "identity": [(Identity(), [MAPS]), (Identity(), [(7,)])],
-    "add": [(Add(), [MAPS, MAPS]), (Add(), [(7,), (7,), (7,)])],
+    "add": [(Add(), [MAPS, MAPS]), (Add(), [(7,), (7,), (7,)]), (Add(), [MAPS, (6, 1, 1)])],
+    "sub": [(Sub(), [MAPS, MAPS]), (Sub(), [(6, 1, 1), MAPS])],
+    "div": [(Div(), [MAPS, MAPS]), (Div(), [MAPS, (1, 13, 10)]), (Div(), [(7,), (1,)])],
+    "scale": [(Scale((6, 1, 1)), [MAPS]), (Scale((1, 13, 10)), [MAPS]), (Scale((7,)), [(7,)])],
+    "shift": [(Shift((6, 1, 1)), [MAPS]), (Shift((1, 13, 10)), [MAPS]), (Shift((7,)), [(7,)])],
+    "affine": [(Affine(0.5, -1.0), [MAPS]), (Affine(3.0), [(7,)])],
     "mul": [
         (Mul(), [MAPS, MAPS]),
         (Mul(), [MAPS, (6, 1, 1)]),
@@ -124,6 +223,13 @@ NO_ONNX: Mapping[Op, str] = {
     ),
     AvgPool((W(4, 4, 1, 1, 1, True), W(2, 2, 1, 1, 1, True))): (
         "avg_pool with ceil_mode, padding and count_include_pad has no ONNX node; set count_include_pad=False"
+    ),
+    AdaptiveMaxPool((5, 7)): (
+        "adaptive_max_pool from (13, 10) to (5, 7) has uneven cells and no ONNX node; "
+        "use an input whose size is a multiple"
+    ),
+    LocalResponseNorm(4, 0.5, 0.6): (
+        "local_response_norm over 4 channels has no ONNX node, whose middle is elsewhere; use an odd size"
     ),
     AdaptiveAvgPool((5, 7)): (
         "adaptive_avg_pool from (13, 10) to (5, 7) has uneven cells and no ONNX node; "
@@ -150,7 +256,10 @@ class Example:
 
     def inputs(self, seed: int = 0, dtype: type = np.float64) -> list[np.ndarray]:
         rng = np.random.default_rng(seed)
-        return [rng.standard_normal((BATCH, *shape)).astype(dtype) for shape in self.shapes]
+        drawn = [rng.standard_normal((BATCH, *shape)).astype(dtype) for shape in self.shapes]
+        if self.op.kind == "div":  # a divisor that rounding cannot take to zero
+            drawn[1] = np.sign(drawn[1]) * (np.abs(drawn[1]) + dtype(1))
+        return drawn
 
     def weights(self, seed: int = 1, dtype: type = np.float64) -> dict[str, np.ndarray]:
         rng = np.random.default_rng(seed)
@@ -221,9 +330,68 @@ def _adaptive(op, inputs, weights):
     return run(inputs[0], op.out)
 
 
+def _conv_transpose(op, inputs, weights):
+    """With the same padding on both sides and `extra`, torch's own; what one side crops more is cropped after it."""
+    run = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[len(op.windows) - 1]
+    x, weight, bias = inputs[0], weights["weight"], weights.get("bias")
+    strides, dilations = [w.stride for w in op.windows], [w.dilation for w in op.windows]
+    if all(w.pad_lo == w.pad_hi for w in op.windows):
+        pads, extra = [w.pad_lo for w in op.windows], [w.extra for w in op.windows]
+        return run(x, weight, bias, strides, pads, extra, op.groups, dilations)
+    y = run(x, weight, bias, strides, 0, [w.extra for w in op.windows], op.groups, dilations)
+    return F.pad(y, [-side for side in _pads(op.windows)])
+
+
+def _layer_norm(op, inputs, weights):
+    x = inputs[0].movedim(1, -1)
+    return F.layer_norm(x, (op.channels,), weights.get("gamma"), weights.get("beta"), op.eps).movedim(-1, 1)
+
+
+def _pad(op, inputs, weights):
+    widths = [side for pair in zip(reversed(op.before), reversed(op.after), strict=True) for side in pair]
+    if op.mode == "constant":
+        return F.pad(inputs[0], widths, value=op.value)
+    return F.pad(inputs[0], widths[:-2], mode=op.mode)
+
+
+def _reduced(x, how, dim, *, keepdim):
+    run = {"sum": torch.sum, "mean": torch.mean, "max": torch.amax, "l2": torch.linalg.vector_norm}[how]
+    return run(x, dim=dim, keepdim=keepdim)
+
+
+def _channel_reduce(op, inputs, weights):
+    (x,) = inputs
+    count = op.count or x.shape[1] // op.before
+    return _reduced(x.unflatten(1, (op.before, count, -1)), op.how, 2, keepdim=False).flatten(1, 2)
+
+
+def _softmax(op, inputs, weights):
+    (x,) = inputs
+    return F.softmax(x.unflatten(1, (op.before, op.count or x.shape[1] // op.before, -1)), dim=2).view(x.shape)
+
+
+def _resize(op, inputs, weights):
+    mode = "nearest" if not op.linear else {1: "linear", 2: "bilinear"}[inputs[0].ndim - 2]
+    corners = {"align_corners": op.align_corners} if op.linear else {}
+    return F.interpolate(inputs[0], op.out or None, tuple(map(float, op.factor)) or None, mode, **corners)
+
+
+def _channel_shuffle(op, inputs, weights):
+    return inputs[0].unflatten(1, (op.groups, -1)).transpose(1, 2).flatten(1, 2)
+
+
 CURVES_IN_TORCH = {
     "relu": F.relu,
     "relu6": F.relu6,
+    "hard_tanh": F.hardtanh,
+    "selu": F.selu,
+    "log_sigmoid": F.logsigmoid,
+    "gelu": F.gelu,
+    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "mish": F.mish,
+    "softplus": lambda x: F.softplus(x, threshold=1e9),
+    "softsign": F.softsign,
+    "abs": torch.abs,
     "leaky_relu": F.leaky_relu,
     "elu": F.elu,
     "sigmoid": torch.sigmoid,
@@ -237,8 +405,31 @@ TORCH: Mapping[type[Op], Callable[..., torch.Tensor]] = {
     Conv: _conv,
     Linear: lambda op, inputs, weights: F.linear(inputs[0], weights["weight"], weights.get("bias")),
     BatchNorm: _batch_norm,
-    Activation: lambda op, inputs, weights: CURVES_IN_TORCH[op.curve](inputs[0]),
-    Softmax: lambda op, inputs, weights: F.softmax(inputs[0], dim=1),
+    Activation: lambda op, inputs, weights: CURVES_IN_TORCH[op.curve](inputs[0], *op.parameters),
+    Softmax: _softmax,
+    ConvTranspose: _conv_transpose,
+    PReLU: lambda op, inputs, weights: F.prelu(inputs[0], weights["weight"]),
+    GroupNorm: lambda op, inputs, weights: F.group_norm(
+        inputs[0], op.groups, weights.get("gamma"), weights.get("beta"), op.eps
+    ),
+    LayerNorm: _layer_norm,
+    LocalResponseNorm: lambda op, inputs, weights: F.local_response_norm(inputs[0], op.size, op.alpha, op.beta, op.k),
+    AdaptiveMaxPool: lambda op, inputs, weights: F.adaptive_max_pool2d(inputs[0], op.out),
+    GlobalReduce: lambda op, inputs, weights: _reduced(inputs[0], op.how, (2, 3), keepdim=op.keep_axes),
+    ChannelReduce: _channel_reduce,
+    Resize: _resize,
+    Pad: _pad,
+    Slice: lambda op, inputs, weights: inputs[0][(slice(None), *(slice(*part) for part in op.parts))],
+    Reshape: lambda op, inputs, weights: inputs[0].reshape(len(inputs[0]), *op.shape),
+    Permute: lambda op, inputs, weights: inputs[0].permute(0, *(axis + 1 for axis in op.order)),
+    ChannelShuffle: _channel_shuffle,
+    PixelShuffle: lambda op, inputs, weights: F.pixel_shuffle(inputs[0], op.factor),
+    PixelUnshuffle: lambda op, inputs, weights: F.pixel_unshuffle(inputs[0], op.factor),
+    Sub: lambda op, inputs, weights: torch.sub(*inputs),
+    Div: lambda op, inputs, weights: torch.div(*inputs),
+    Scale: lambda op, inputs, weights: inputs[0] * weights["weight"],
+    Shift: lambda op, inputs, weights: inputs[0] + weights["bias"],
+    Affine: lambda op, inputs, weights: inputs[0] * op.scale + op.shift,
     MaxPool: _max_pool,
     AvgPool: _avg_pool,
     GlobalAvgPool: lambda op, inputs, weights: inputs[0].mean(
@@ -248,7 +439,7 @@ TORCH: Mapping[type[Op], Callable[..., torch.Tensor]] = {
     Flatten: lambda op, inputs, weights: torch.flatten(inputs[0], 1),
     Dropout: lambda op, inputs, weights: F.dropout(inputs[0], op.p, training=False),
     Identity: lambda op, inputs, weights: inputs[0] * 1,
-    Add: lambda op, inputs, weights: torch.stack(inputs).sum(dim=0),
+    Add: lambda op, inputs, weights: torch.stack(torch.broadcast_tensors(*inputs)).sum(dim=0),
     Mul: lambda op, inputs, weights: torch.mul(*inputs),
     Concat: lambda op, inputs, weights: torch.cat(inputs, dim=1),
 }

@@ -13,9 +13,9 @@ from onnx import TensorProto, helper
 
 from contracts.op_examples import ALL, BATCH, NO_ONNX, as_torch
 from striate.errors import ShapeError
-from striate.geometry import Sight, Whole, Window
+from striate.geometry import Sight, Transposed, Whole, Window
 from striate.graph.to_onnx import IR_VERSION, OPSET
-from striate.ops import AdaptiveAvgPool, Conv, Linear
+from striate.ops import AdaptiveAvgPool, Conv, ConvTranspose, Linear
 
 UNIT_FLOAT32 = 2.0**-24
 
@@ -38,7 +38,7 @@ def reached_pixels(example, which, axis, unit):
     """
     inputs = [torch.tensor(np.abs(x) % 2 + 0.1, requires_grad=True) for x in example.inputs(20)]
     weights = {role: torch.tensor(np.abs(w) + 0.1) for role, w in example.weights(21).items()}
-    if example.op.kind == "max_pool":
+    if example.op.kind in ("max_pool", "adaptive_max_pool") or getattr(example.op, "how", "") == "max":
         found = []
         for p in range(inputs[0].shape[axis + 2]):
             x = inputs[0].detach().clone()
@@ -95,6 +95,14 @@ def test_one_adaptive_cell_is_a_global_pool():
 @every_layer
 def test_macs_are_the_products_counted_by_a_layer_of_ones(example):
     op, shapes = example.op, example.shapes
+    if isinstance(op, ConvTranspose):  # nothing is cut off where there is no padding
+        weights = {"weight": torch.ones(op.weight_specs()[0].shape, dtype=torch.float64)}
+        x = torch.ones(1, *shapes[0], dtype=torch.float64)
+        whole = tuple(Transposed(w.kernel, w.stride, w.dilation) for w in op.windows)
+        for windows, counted in ((op.windows, op.macs_on_pixels(*shapes)), (whole, op.macs(*shapes))):
+            ones = ConvTranspose(op.in_channels, op.out_channels, windows, op.groups, bias=False)
+            assert counted == as_torch(ones, [x], weights).sum().item()
+        return
     if not isinstance(op, Conv | Linear):
         assert op.macs(*shapes) == op.macs_on_pixels(*shapes) == 0
         return

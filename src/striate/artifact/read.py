@@ -30,9 +30,12 @@ MAX_ATTRIBUTE = 2**12  # kernels, strides, pads, groups: beyond it, even the ari
 MAX_TENSOR_ELEMENTS = 2**26  # of one image in one layer: 256 MB in float32
 OP_TYPES = frozenset(
     {
-        "Add", "AveragePool", "BatchNormalization", "Clip", "Concat", "Conv", "Elu", "Flatten", "Gemm",
-        "GlobalAveragePool", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "MaxPool", "Mul", "Relu",
-        "Sigmoid", "Softmax", "Sum", "Tanh",
+        "Abs", "Add", "AveragePool", "BatchNormalization", "Clip", "Concat", "Constant", "Conv",
+        "ConvTranspose", "Div", "Elu", "Erf", "Flatten", "Gemm", "GlobalAveragePool", "HardSigmoid",
+        "HardSwish", "Identity", "InstanceNormalization", "LRN", "LayerNormalization", "LeakyRelu", "MaxPool",
+        "Mish", "Mul", "Neg", "PRelu", "Pad", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceSum", "Relu",
+        "Reshape", "Resize", "Selu", "Sigmoid", "Slice", "Softmax", "Softplus", "Softsign", "Sub", "Sum",
+        "Tanh", "Transpose",
     }
 )  # fmt: skip
 """What our writer writes; a test compares it with the layers."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from striate.errors import GeometryError
+from striate.geometry.moved import Everywhere, Listed, Resized
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +199,7 @@ class Transposed:
         return any(j < 0 for j in on_grid), any(j >= in_size for j in on_grid)
 
 
-AxisMap = Window | Pointwise | Whole | Adaptive | Transposed
+AxisMap = Window | Pointwise | Whole | Adaptive | Transposed | Everywhere | Listed | Resized
 """How the outputs along one axis read the inputs along it."""
 
 

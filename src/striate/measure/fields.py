@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 
-from striate.geometry import AxisMap, Field, Pointwise, Sight, Whole, step
+from striate.geometry import AxisMap, Everywhere, Field, Listed, Pointwise, Sight, Whole, step
 from striate.graph import INPUT, Network, Node, infer_shapes
-from striate.ops import Mul, Shape
+from striate.ops import GroupNorm, Move, Mul, Shape
 
 UNKNOWN = "unknown"
 """Kind of a layer of which nothing is known but its output's shape."""
@@ -79,7 +79,7 @@ def walk(network: Network, input_shape: Shape | None = None, *, gates: bool = Tr
         if node.op.kind == UNKNOWN:
             alive[node.name] = _anything(merged, shapes[node.name])
         else:
-            alive[node.name] = _through(node, merged, shapes[read[0]])
+            alive[node.name] = _through(node, merged, shapes[read[0]], shapes[node.name], local=not gates)
         yield node, alive[node.name]
         for name in {*node.inputs, node.name}:
             if last_use.get(name, node.name) == node.name:
@@ -96,9 +96,11 @@ def behind_unknown(network: Network) -> set[str]:
 
 
 def gated(network: Network, input_shape: Shape | None = None) -> bool:
-    """Whether the network multiplies maps by values that are one unit wide on every image axis.  Raises: ShapeError."""
+    """Whether maps are multiplied by values one unit wide, or normalised by the statistics of whole maps: see `walk`."""
     shapes = infer_shapes(network, input_shape)
-    return any(is_gate(node, name, shapes) for node in network for name in node.inputs)
+    return any(
+        isinstance(node.op, GroupNorm) or any(is_gate(node, name, shapes) for name in node.inputs) for node in network
+    )
 
 
 def is_gate(node: Node, name: str, shapes: Mapping[str, Shape]) -> bool:
@@ -126,15 +128,31 @@ def _anything(view: View, shape: Shape) -> View:
     return tuple(AxisView(None, sight, None) for sight in sights)
 
 
-def _through(node: Node, view: View, shape: Shape) -> View:
+def _through(node: Node, view: View, shape: Shape, output: Shape, *, local: bool) -> View:
+    """What the units of `node` see, whose input of `shape` sees `view`.
+
+    The spatial axes of a tensor are those of the image until a layer moves them or makes more of them. From there on
+    its units see what it saw as a whole; where that is one unit (as behind a global pool), nothing is lost by it.
+    local: leave out what the statistics of the whole map saw, as for a gate.
+    """
     maps = node.op.axis_maps(shape)
-    if not maps or all(isinstance(axis, Pointwise) for axis in maps):
+    if not maps or all(isinstance(axis, Pointwise) for axis in maps) or (local and _is_statistics(maps)):
         return view  # a layer on vectors too: each of its units sees what the vector sees
+    if any(isinstance(axis, Listed) for axis in maps) and isinstance(node.op, Move):
+        return _anything(view, output)
+    if tuple(len(axis.sight) for axis in view) != shape[1:]:
+        return view if all(len(axis.sight) == 1 for axis in view) else _anything(view, output)
     return tuple(_along(one, axis) for one, axis in zip(view, maps, strict=True))
+
+
+def _is_statistics(maps: Sequence[AxisMap]) -> bool:
+    return all(isinstance(axis, Everywhere) for axis in maps)
 
 
 def _along(view: AxisView, axis: AxisMap) -> AxisView:
     sight = view.sight.through(axis)
+    if isinstance(axis, Everywhere):
+        return AxisView(_same_for_all(sight), sight, None)
     if isinstance(axis, Whole):
         # One unit that reads the whole map: its place is fixed, so its field is stated as the image has it.
         seen = sight.interval(0)

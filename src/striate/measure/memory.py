@@ -11,6 +11,7 @@ from striate.ops import (
     Activation,
     AdaptiveAvgPool,
     Add,
+    Affine,
     AvgPool,
     Concat,
     Dropout,
@@ -18,14 +19,22 @@ from striate.ops import (
     GlobalAvgPool,
     Identity,
     MaxPool,
+    Move,
     Mul,
+    Pad,
+    Reshape,
     Shape,
+    Shift,
     Softmax,
+    Sub,
 )
 
 FLOAT32_BYTES = 4
 INDEX_BYTES = 8  # torch keeps the place of every maximum as an int64
-FROM_INPUT = {"elu", "silu", "hard_swish", "hard_sigmoid", "relu6", "leaky_relu"}
+FROM_INPUT = {
+    "abs", "elu", "gelu", "gelu_tanh", "hard_sigmoid", "hard_swish", "hard_tanh", "leaky_relu", "log_sigmoid", "mish",
+    "relu6", "selu", "silu", "softplus", "softsign",
+}  # fmt: skip
 """Activations whose slope torch computes from their input; the others' follows from their output."""
 
 
@@ -75,7 +84,7 @@ def kept_for_training(network: Network, input_shape: Shape | None = None) -> dic
     kept: set[str] = set()
     added = {}
     for node in network:
-        views = isinstance(node.op, Flatten) or type(node.op) is Identity
+        views = isinstance(node.op, Flatten | Reshape) or type(node.op) is Identity
         storage[node.name] = storage[node.inputs[0]] if views else node.name
         fresh = {storage[name] for name in _needs(node)} - kept
         kept |= fresh
@@ -87,7 +96,7 @@ def kept_for_training(network: Network, input_shape: Shape | None = None) -> dic
 def _needs(node: Node) -> tuple[str, ...]:
     """The tensors that a layer's gradient is computed from."""
     match node.op:
-        case Add() | Concat() | Flatten() | Identity() | GlobalAvgPool():
+        case Add() | Sub() | Concat() | Flatten() | Identity() | GlobalAvgPool() | Move() | Pad() | Shift() | Affine():
             return ()
         case Activation(curve) if curve not in FROM_INPUT:
             return (node.name,)

@@ -15,22 +15,22 @@ from striate.ops.base import Array, Gradients, OnnxNode, Op, Shape, Weights, rou
 
 @dataclass(frozen=True, slots=True)
 class Add(Op):
-    """x_1 + x_2 + ... of equal shapes: the end of a residual branch."""
+    """x_1 + x_2 + ...: the end of a residual branch. A branch of one value an axis is spread over the others."""
 
     kind: ClassVar[str] = "add"
     arity: ClassVar[int | None] = None
 
     def out_shape(self, *inputs: Shape) -> Shape:
         """The common shape."""
-        return _same(self.kind, inputs)
+        return broadcast(self.kind, inputs)
 
     def forward(self, inputs: Sequence[Array], weights: Weights) -> Array:
         """The sum, from the left."""
         return reduce(np.add, inputs)
 
     def backward(self, grad: Array, inputs: Sequence[Array], output: Array, weights: Weights) -> Gradients:
-        """dy to every branch."""
-        return tuple(grad for _ in inputs), {}
+        """dy to every branch, summed where it was spread."""
+        return tuple(sum_to(grad, x.shape) for x in inputs), {}
 
     def error_bound(
         self, inputs: Sequence[Array], errors: Sequence[Array], output: Array, weights: Weights, unit: float
@@ -69,7 +69,7 @@ class Mul(Op):
     def backward(self, grad: Array, inputs: Sequence[Array], output: Array, weights: Weights) -> Gradients:
         """dy x_2 and dy x_1, summed where a gate was spread."""
         a, b = inputs
-        return (_sum_to(grad * b, a.shape), _sum_to(grad * a, b.shape)), {}
+        return (sum_to(grad * b, a.shape), sum_to(grad * a, b.shape)), {}
 
     def error_bound(
         self, inputs: Sequence[Array], errors: Sequence[Array], output: Array, weights: Weights, unit: float
@@ -121,13 +121,19 @@ class Concat(Op):
         return [OnnxNode("Concat", tuple(inputs), (output,), {"axis": 1})]
 
 
-def _same(kind: str, inputs: Sequence[Shape]) -> Shape:
-    if len(set(inputs)) != 1:
+def broadcast(kind: str, inputs: Sequence[Shape]) -> Shape:
+    """The common shape, to which sizes of 1 are spread.  Raises: ShapeError."""
+    common = tuple(max(sizes) for sizes in zip(*inputs, strict=False))
+    fits = len({len(shape) for shape in inputs}) == 1
+    if not fits or any(n not in (1, m) for shape in inputs for n, m in zip(shape, common, strict=True)):
         raise ShapeError(f"{kind} got shapes {', '.join(map(str, inputs))}; make the branches equal")
-    return inputs[0]
+    return common
 
 
-def _sum_to(grad: Array, shape: Shape) -> Array:
+def sum_to(grad: Array, shape: Shape) -> Array:
+    """The gradient of what was spread from `shape`: summed over the axes that were 1."""
+    if grad.shape == shape:
+        return grad
     spread_axes = tuple(i for i, (g, s) in enumerate(zip(grad.shape, shape, strict=True)) if s == 1 and g != 1)
     summed: Array = grad.sum(axis=spread_axes, keepdims=True)
     return summed

@@ -6,32 +6,61 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from striate.ops.activation import Activation, Softmax
+from striate.ops.adaptive_max_pool import AdaptiveMaxPool
 from striate.ops.base import Op
 from striate.ops.batch_norm import BatchNorm
 from striate.ops.conv import Conv
+from striate.ops.elementwise import Affine, Div, PReLU, Scale, Shift, Sub
 from striate.ops.linear import Linear
 from striate.ops.merge import Add, Concat, Mul
+from striate.ops.moving import ChannelShuffle, Permute, PixelShuffle, PixelUnshuffle, Reshape, Slice
+from striate.ops.norm import GroupNorm, LayerNorm, LocalResponseNorm
+from striate.ops.padding import Pad
 from striate.ops.pool import AdaptiveAvgPool, AvgPool, GlobalAvgPool, MaxPool
+from striate.ops.reduce import ChannelReduce, GlobalReduce
+from striate.ops.resize import Resize
 from striate.ops.shaping import Dropout, Flatten, Identity
+from striate.ops.transposed import ConvTranspose
 
 OPS: Mapping[str, type[Op]] = MappingProxyType(
     {
         op.kind: op
         for op in (
             Conv,
+            ConvTranspose,
             Linear,
             BatchNorm,
+            GroupNorm,
+            LayerNorm,
+            LocalResponseNorm,
             Activation,
+            PReLU,
             Softmax,
             MaxPool,
             AvgPool,
             GlobalAvgPool,
             AdaptiveAvgPool,
+            AdaptiveMaxPool,
+            GlobalReduce,
+            ChannelReduce,
+            Resize,
+            Pad,
+            Slice,
+            Reshape,
+            Permute,
+            ChannelShuffle,
+            PixelShuffle,
+            PixelUnshuffle,
             Flatten,
             Dropout,
             Identity,
             Add,
             Mul,
+            Sub,
+            Div,
+            Scale,
+            Shift,
+            Affine,
             Concat,
         )
     }
