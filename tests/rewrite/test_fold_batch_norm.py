@@ -8,9 +8,9 @@ from hypothesis import given, settings
 
 from strategies import networks, random_network, with_random_weights
 from striate.errors import NetworkError
-from striate.geometry import Window
+from striate.geometry import Transposed, Window
 from striate.graph import INPUT, Builder, Network, infer_shapes, reference
-from striate.ops import Activation, Add, BatchNorm, Conv, Linear
+from striate.ops import Activation, Add, BatchNorm, Conv, ConvTranspose, Linear
 from striate.rewrite import Applied, Refused, fold_batch_norm
 from striate.verify import propagate
 from striate.verify.tolerance import ALGEBRA
@@ -102,6 +102,22 @@ def test_numbers_by_hand():
         "bn.folded.weight": [[6.0]],
         "bn.folded.bias": [1.0],
     }
+
+
+@pytest.mark.parametrize(("channels", "out", "groups"), [(4, 4, 1), (4, 6, 2), (6, 6, 3), (5, 5, 5), (3, 7, 1)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_transposed_convolution_of_any_groups(channels, out, groups, bias):
+    """With as many channels in as out, a scale on the wrong axis fits and is silently wrong."""
+    windows = (Transposed(3, 2, 1, 1, 0), Transposed(2, 3, 2, 0, 1))
+    b = Builder("transposed", (channels, 4, 5))
+    b.add(ConvTranspose(channels, out, windows, groups, bias), INPUT, name="up")
+    b.add(BatchNorm(out), "up", name="bn")
+    network = with_random_weights(b.build(), 6).astype(np.float64)
+    folded, notes = fold_batch_norm(network)
+    assert [note.what for note in notes] == ["folded into conv_transpose up"]
+    x = images(network)
+    want = reference.output(network, x)
+    assert np.abs(reference.output(folded, x) - want).max() <= ALGEBRA * np.abs(want).max()
 
 
 def test_a_shared_convolution_is_copied_for_each_of_its_uses():

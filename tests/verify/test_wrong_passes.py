@@ -10,9 +10,20 @@ import numpy as np
 import pytest
 
 from rewrite.agree import Layers
-from striate.geometry import Window
+from striate.geometry import Transposed, Window
 from striate.graph import check
-from striate.ops import Activation, Add, AvgPool, BatchNorm, Conv, Flatten, GlobalAvgPool, Linear, MaxPool
+from striate.ops import (
+    Activation,
+    Add,
+    AvgPool,
+    BatchNorm,
+    Conv,
+    ConvTranspose,
+    Flatten,
+    GlobalAvgPool,
+    Linear,
+    MaxPool,
+)
 from striate.rewrite import PASSES, rewrite
 from striate.verify import input_cases, prove
 
@@ -169,6 +180,16 @@ FAULTS = {
     ),
     "dense layer scaled along its input": Fault(
         "bn", DENSE.network(**norm()), "fold_batch_norm", "folded_weights", input_axis
+    ),
+    "transposed convolution scaled along its input": Fault(
+        "bn",
+        Layers((4, 3, 5))
+        .then("up", ConvTranspose(4, 4, (Transposed(3, 2, 1, 1, 0), Transposed(2, 3))))
+        .then("bn", BatchNorm(4))
+        .network(**norm()),
+        "fold_batch_norm",
+        "at_outputs",
+        lambda op, values, ndim: values.reshape(-1, *(1,) * (ndim - 1)),
     ),
     "1x1 kernel in the corner of the 3x3": Fault("sum", repvgg(), "merge_branches", "_hull", in_the_corner),
     "shift of the norm branch lost": Fault(

@@ -1,10 +1,11 @@
-"""Fold a batch normalisation into the convolution or dense layer before it.
+"""Fold a batch normalisation into the convolution, transposed convolution or dense layer before it.
 
 At test time batch normalisation is one affine map a channel, and so is the end of a convolution:
 
     s = gamma / sqrt(var + eps);  W' = s W;  b' = beta + (b - mean) s
 
-Legal: the layer before is a convolution (of any groups, stride, dilation, padding) or a dense layer; nothing
+Legal: the layer before is a convolution, transposed or not (of any groups, stride, dilation, padding), or a dense
+layer; nothing
 else reads its result, and it is not the network's; all numbers of the batch normalisation are finite and
 var + eps > 0. Padding is no obstacle: it lies before the convolution, the affine map after it.
 Keeps: function. Source: Jacob et al. 2018, arXiv:1712.05877, sec. 3.2; derivation in docs/math/fold.md.
@@ -20,7 +21,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from striate.graph import INPUT, Network, Node
-from striate.ops import Array, BatchNorm, Conv, Linear, Weights
+from striate.ops import Array, BatchNorm, Conv, ConvTranspose, Linear, Weights
 from striate.rewrite.affine import fault
 from striate.rewrite.edit import fresh, rebuilt
 from striate.rewrite.note import Applied, Note, Refused
@@ -60,22 +61,35 @@ def fold_batch_norm(network: Network) -> tuple[Network, tuple[Note, ...]]:
     return rebuilt(network, nodes.values(), weights, network.output), tuple(notes)
 
 
-def folded_weights(op: Conv | Linear, weights: Weights, bn: BatchNorm, statistics: Weights) -> dict[str, Array]:
+def folded_weights(
+    op: Conv | ConvTranspose | Linear, weights: Weights, bn: BatchNorm, statistics: Weights
+) -> dict[str, Array]:
     """Weight and bias of the layer that equals `bn` after `op`.
 
-    Shapes: weight (O, ...) as before; bias (O,).  Computed in the dtype of the weights.
+    Shapes: weight as before; bias (O,).  Computed in the dtype of the weights.
     """
     scale, _ = bn.scale_shift(statistics)
-    weight = weights["weight"] * scale.reshape(-1, *(1,) * (weights["weight"].ndim - 1))
+    weight = weights["weight"] * at_outputs(op, scale, weights["weight"].ndim)
     bias = weights["bias"] if op.bias else np.zeros_like(scale)
     bias = (bias - statistics["running_mean"]) * scale
     return {"weight": weight, "bias": bias + statistics["beta"] if bn.affine else bias}
 
 
+def at_outputs(op: Conv | ConvTranspose | Linear, values: Array, ndim: int) -> Array:
+    """Values of the output channels (O,) at the weights that make them: (O, 1...), or (C, O / groups, 1...).
+
+    A transposed convolution has its output channels on the second axis, and each group of inputs its own.
+    """
+    rows = values[:, None]
+    if isinstance(op, ConvTranspose):
+        rows = np.repeat(values.reshape(op.groups, -1), op.in_channels // op.groups, axis=0)
+    return rows.reshape(*rows.shape, *(1,) * (ndim - 2))
+
+
 def _fold(before: Node, bn: Node, weights: Weights) -> tuple[Node, dict[str, Array]]:
     """The folded node and its arrays under names that no weight has."""
     op, norm = before.op, bn.op
-    assert isinstance(op, Conv | Linear)  # noqa: S101 - _obstacle has seen to it; this tells the type checker
+    assert isinstance(op, Conv | ConvTranspose | Linear)  # noqa: S101 - _obstacle has seen to it; this tells the type checker
     assert isinstance(norm, BatchNorm)  # noqa: S101 - the caller has seen to it
     arrays = folded_weights(op, _of(before, weights), norm, _of(bn, weights))
     names = {role: fresh(f"{bn.name}.folded.{role}", weights) for role in arrays}
@@ -92,7 +106,7 @@ def _obstacle(place: _Place) -> str:
     before = place.before
     if before is None:
         return f"reads the network's {INPUT}; no layer before it can take it"
-    if not isinstance(before.op, Conv | Linear):
+    if not isinstance(before.op, Conv | ConvTranspose | Linear):
         return f"follows {before.op.kind} {before.name}, which has no weights that could take it"
     if place.is_output:
         return f"follows {before.name}, whose own result is the network's"

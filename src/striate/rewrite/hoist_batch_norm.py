@@ -28,6 +28,7 @@ from striate.ops import (
     BatchNorm,
     Concat,
     Conv,
+    ConvTranspose,
     Flatten,
     GlobalAvgPool,
     Identity,
@@ -77,7 +78,7 @@ def _obstacle(view: View, name: str, scale: Array) -> str:
         return "no layer that could take it stands before"
     if view.owner(name) is None:
         return f"would have to cross {name}, whose result is needed elsewhere as well"
-    if isinstance(node.op, Conv | Linear):
+    if isinstance(node.op, Conv | ConvTranspose | Linear):
         return ""
     if not isinstance(node.op, CROSSED):
         return f"would have to cross {node.op.kind} {name}, with which it does not commute"
