@@ -169,7 +169,7 @@ class Same(nn.Module):
         ),
         (nn.Sequential(nn.Conv2d(3, 3, 11)), r"^Sequential: does not fit an input of 3x9x8: 0: a window of 11 px"),
         (nn.Sequential(nn.BatchNorm2d(3, track_running_stats=False)), r"use track_running_stats=True$"),
-        (nn.Sequential(nn.Conv2d(3, 3, 3, padding=1, padding_mode="reflect")), r"reflect"),
+        (nn.Sequential(nn.ReLU(), nn.Fold((9, 8), 3)), r"^1 \(Fold\): calls fold, which striate has no layer for yet$"),
         (Two(), r"^Two: returns tuple, not one tensor; wrap it in a module that returns the logits$"),
         (Same(), r"^Same: returns its input; a network needs at least one layer$"),
         (
@@ -234,12 +234,14 @@ def through_a_view(h):
         (lambda h: F.dropout(h, 0.5), "drops values at test time too"),
         (lambda h: F.batch_norm(h, torch.zeros(3), torch.ones(3), torch.ones(3)), "has only one of weight and bias"),
         (lambda h: F.batch_norm(h, torch.zeros(3), torch.ones(3), training=True), "uses the statistics of its batch"),
-        (
-            lambda h: F.conv2d(F.pad(h, (-1, -1, -1, -1)), torch.ones(2, 3, 3, 3), padding=1),
-            "crops before a layer that pads",
-        ),
         (lambda h: h.to(torch.int64), "turns feature maps into torch.int64"),
-        (lambda h: F.pad(torch.relu(h), (1, 1)), "pads with zeros before the result"),
+        (lambda h: h[:1], "takes some images of the batch"),
+        (lambda h: h.reshape(6, 7, 5), "across images"),
+        (lambda h: h.permute(1, 0, 2, 3), "moves the batch to another axis"),
+        (lambda h: h[:, torch.tensor([0, 2])], "indexes by a list or tensor"),
+        (lambda h: h.sum(), "images among them"),
+        (lambda h: F.interpolate(h, scale_factor=1.3), "to fractions of a pixel; give a size"),
+        (lambda h: F.interpolate(h, (9, 9), mode="bicubic"), "striate knows nearest and linear"),
     ],
 )
 def test_what_would_be_another_network_is_refused(change, said):

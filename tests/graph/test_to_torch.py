@@ -62,7 +62,7 @@ def test_random_networks_keep_their_function_through_torch_and_back(seed):
     try:
         back = capture(module, network.input_shape, name=network.name)
     except CaptureError as fault:
-        assert "pads with" in str(fault)  # noqa: PT017 - a pool behind an explicit padding is no layer of its own yet
+        assert "ones_like" in str(fault)  # noqa: PT017 - an average of uneven padding that counts pixels only
         return
     assert np.abs(reference.output(back.astype(np.float64), x) - want).max() <= allowed
 

@@ -24,11 +24,17 @@ from striate.ops import Shape
 
 
 def capture(
-    module: nn.Module, input_shape: Sequence[int], *, name: str | None = None, with_weights: bool = True
+    module: nn.Module,
+    input_shape: Sequence[int],
+    *,
+    name: str | None = None,
+    with_weights: bool = True,
+    strict: bool = True,
 ) -> Network:
     """The network that `module` computes at test time for images of `input_shape` (C, H, W).
 
     with_weights: copy the weights' values; without them only the architecture is taken.
+    strict: refuse a function that striate does not know; else it becomes an `Unknown` layer, which can be inspected.
     The module is left as it was: training flags of every part, buffers, hooks, gradients and random state.
     Raises: CaptureError that names the function or module which striate does not know, or what the module raised.
     """
@@ -37,7 +43,7 @@ def capture(
     if not isinstance(module, nn.Module):
         raise CaptureError(f"{called}: is no torch module; give a torch.nn.Module")
     names = {id(t): key for key, t in reversed(list(module.state_dict(keep_vars=True).items()))}
-    trace = Trace(called, shape, names, FUNCTIONS)
+    trace = Trace(called, shape, names, FUNCTIONS, strict=strict)
     with (
         evaluating(module),
         _buffers_kept(module),
@@ -50,7 +56,7 @@ def capture(
         raise CaptureError(
             f"{called}: returns {type(result).__name__}, not one tensor; wrap it in a module that returns the logits"
         )
-    if result.tensor_name == INPUT:
+    if result.tensor_name == INPUT and not result.moves and not result.pads:
         raise CaptureError(f"{called}: returns its input; a network needs at least one layer")
     network = trace.finish(result)
     return network.with_weights(trace.arrays()) if with_weights else network

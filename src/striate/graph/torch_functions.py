@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from math import inf
 from types import MappingProxyType
 from typing import Any
 
@@ -13,21 +13,20 @@ from torch import Tensor
 
 from striate import ops
 from striate.errors import CaptureError
-from striate.geometry import Window, per_axis
-from striate.graph.torch_trace import BATCH, Handler, Standin, Trace
+from striate.geometry import Transposed, Window, per_axis
+from striate.graph.moves import order_of
+from striate.graph.torch_arithmetic import ARITHMETIC
+from striate.graph.torch_moves import MOVES, takes_moves, takes_pads
+from striate.graph.torch_reductions import REDUCTIONS
+from striate.graph.torch_trace import NEVER_UNKNOWN, Standin, Trace
 
 Ints = int | Sequence[int]
-
-
-def _takes_pads(handler: Handler) -> Handler:
-    handler.takes_pads = True  # type: ignore[attr-defined]
-    return handler
 
 
 def _windows(
     x: Standin, kernel: Ints, stride: Ints, pads: Ints | str, dilation: Ints, *, ceil: bool = False
 ) -> tuple[Window, ...]:
-    axes = len(x.image_shape) - 1
+    axes = len(x.base) - 1
     kernels, strides, dilations = (
         per_axis(v, axes, w) for v, w in ((kernel, "kernel"), (stride, "stride"), (dilation, "dilation"))
     )
@@ -39,9 +38,7 @@ def _windows(
     else:
         both = [(p, p) for p in per_axis(pads, axes, "padding")]  # type: ignore[arg-type]
     if x.pads:  # F.pad counts from the last axis
-        explicit = [*x.pads, *(0,) * (2 * axes - len(x.pads))]
-        if min(explicit) < 0 and any(lo or hi for lo, hi in both):
-            raise CaptureError("crops before a layer that pads; crop by slicing after it, or do not pad")
+        explicit = [*x.pads, *(0,) * (2 * axes - len(x.pads))][: 2 * axes]
         both = [
             (lo + explicit[2 * i], hi + explicit[2 * i + 1])
             for i, (lo, hi) in zip(reversed(range(axes)), both, strict=True)
@@ -51,23 +48,62 @@ def _windows(
     )
 
 
-@_takes_pads
+def _settle_unless(trace: Trace, x: Standin, fill: float | None) -> None:
+    """Make a layer of padding that the next window cannot take: another value than `fill`, or padded channels."""
+    axes = len(x.base) - 1
+    if x.pads and (x.fill != fill or any(x.pads[2 * axes :])):
+        trace.settle(x)
+
+
+@takes_pads
 def _conv(
     trace: Trace, input: Standin, weight: Tensor, bias: Tensor | None = None, stride: Ints = 1,
     padding: Ints | str = 0, dilation: Ints = 1, groups: int = 1,
 ) -> Standin:  # fmt: skip
     if isinstance(weight, Standin):
         raise CaptureError(f"{trace.where()}: the kernel of a convolution is computed from the image; it is no weight")
+    crops_and_pads = bool(input.pads) and min(input.pads) < 0 and padding not in (0, (0,) * (len(input.base) - 1))
+    _settle_unless(trace, input, None if crops_and_pads else 0.0)
     out, per_group, *kernel = weight.shape
     op = ops.Conv(per_group * groups, out, _windows(input, kernel, stride, padding, dilation), groups, bias is not None)
     weights = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
     return trace.add(op, input, kind="conv", weights=weights)
 
 
+def _conv_transpose(
+    trace: Trace, input: Standin, weight: Tensor, bias: Tensor | None = None, stride: Ints = 1, padding: Ints = 0,
+    output_padding: Ints = 0, groups: int = 1, dilation: Ints = 1,
+) -> Standin:  # fmt: skip
+    if isinstance(weight, Standin):
+        raise CaptureError(f"{trace.where()}: the kernel of a convolution is computed from the image; it is no weight")
+    channels, per_group, *kernel = weight.shape
+    given = (stride, dilation, padding, output_padding)
+    rows = zip(kernel, *(per_axis(v, len(kernel), "transposed window") for v in given), strict=True)
+    windows = tuple(Transposed(k, s, d, p, p, extra) for k, s, d, p, extra in rows)
+    op = ops.ConvTranspose(channels, per_group * groups, windows, groups, bias is not None)
+    weights = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
+    return trace.add(op, input, kind="conv", weights=weights)
+
+
+@takes_moves
 def _linear(trace: Trace, input: Standin, weight: Tensor, bias: Tensor | None = None) -> Standin:
+    """A dense layer on vectors; on maps whose channels stand last, the same at each position: a 1 x 1 convolution."""
     out, features = weight.shape
     weights = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
-    return trace.add(ops.Linear(features, out, bias is not None), input, kind="linear", weights=weights)
+    order = order_of(input.moves, input.base)
+    if order is None or input.pads or (len(input.base) > 1 and order[-1] != 0):
+        trace.settle(input)
+    if len(input.base) == 1:
+        return trace.add(ops.Linear(features, out, bias is not None), input, kind="linear", weights=weights)
+    if not input.moves:
+        raise CaptureError(
+            f"{trace.where()}: a dense layer over the last axis of {input.sizes}, which is no channel axis"
+        )
+    op = ops.Conv(features, out, tuple(Window(1) for _ in input.base[1:]), 1, bias is not None)
+    weights["weight"] = trace.reshaped(weight, out, features, *(1,) * (len(input.base) - 1))
+    bare = Standin.of(trace, input.tensor_name, input.base)
+    made = trace.add(op, bare, kind="linear", weights=weights)
+    return Standin.of(trace, made.tensor_name, made.base, input.moves)
 
 
 def _batch_norm(
@@ -90,144 +126,91 @@ def _batch_norm(
     return trace.add(op, input, kind="bn", weights={**learnt, "running_mean": running_mean, "running_var": running_var})
 
 
-def _curve(name: str) -> Handler:
-    def handler(trace: Trace, input: Standin, inplace: bool = False) -> Standin:
-        return trace.add(ops.Activation(name), input, kind=name)
-
-    return handler
-
-
-def _fixed(name: str, **expected: float) -> Handler:
-    """An activation with parameters, of which striate has the usual values only."""
-
-    def handler(trace: Trace, input: Standin, *values: float, inplace: bool = False, **named: float) -> Standin:
-        given = dict(zip(expected, values, strict=False)) | named
-        for what, value in given.items():
-            if value != expected.get(what, value):
-                raise CaptureError(
-                    f"{trace.where()}: {name} with {what}={value}; striate knows {what}={expected[what]}"
-                )
-        return trace.add(ops.Activation(name), input, kind=name)
-
-    return handler
-
-
-def _hardtanh(
-    trace: Trace, input: Standin, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
-) -> Standin:
-    if (min_val, max_val) != (0, 6):
-        raise CaptureError(f"{trace.where()}: hardtanh to [{min_val}, {max_val}]; striate knows ReLU6, [0, 6]")
-    return trace.add(ops.Activation("relu6"), input, kind="relu6")
-
-
-def _softmax(trace: Trace, input: Standin, dim: int | None = None, *_: Any, **__: Any) -> Standin:
-    if dim not in (1, 1 - len(input.image_shape) - 1):
-        raise CaptureError(f"{trace.where()}: softmax over axis {dim}; striate knows the channel axis, 1")
-    return trace.add(ops.Softmax(), input, kind="softmax")
-
-
+@takes_pads
 def _max_pool(
     trace: Trace, input: Standin, kernel_size: Ints, stride: Ints | None = None, padding: Ints = 0, dilation: Ints = 1,
     ceil_mode: bool = False, return_indices: bool = False,
 ) -> Standin:  # fmt: skip
     if return_indices:
         raise CaptureError(f"{trace.where()}: max pooling returns its indices; striate has no unpooling")
+    _settle_unless(trace, input, -inf)
     windows = _windows(input, kernel_size, stride or kernel_size, padding, dilation, ceil=ceil_mode)
     return trace.add(ops.MaxPool(windows), input, kind="pool")
 
 
+@takes_pads
 def _avg_pool(
     trace: Trace, input: Standin, kernel_size: Ints, stride: Ints | None = None, padding: Ints = 0,
     ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: int | None = None,
 ) -> Standin:  # fmt: skip
     if divisor_override is not None:
         raise CaptureError(f"{trace.where()}: average pooling with divisor_override={divisor_override}; leave it out")
+    own = any(per_axis(padding, len(input.base) - 1, "padding"))
+    _settle_unless(trace, input, 0.0 if count_include_pad and not own and not ceil_mode else None)
     windows = _windows(input, kernel_size, stride or kernel_size, padding, 1, ceil=ceil_mode)
     return trace.add(ops.AvgPool(windows, count_include_pad), input, kind="pool")
 
 
-def _adaptive_avg_pool(trace: Trace, input: Standin, output_size: Any) -> Standin:
+def _adaptive_out(input: Standin, output_size: Any) -> tuple[int, ...]:
     sizes = input.image_shape[1:]
     wanted = (output_size,) * len(sizes) if isinstance(output_size, int | None) else tuple(output_size)
-    out = tuple(n if m is None else m for m, n in zip(wanted, sizes, strict=True))
+    return tuple(n if m is None else m for m, n in zip(wanted, sizes, strict=True))
+
+
+def _adaptive_avg_pool(trace: Trace, input: Standin, output_size: Any) -> Standin:
+    out = _adaptive_out(input, output_size)
     if set(out) == {1}:
         return trace.add(ops.GlobalAvgPool(keep_axes=True), input, kind="pool")
     return trace.add(ops.AdaptiveAvgPool(out), input, kind="pool")
 
 
-def _mean(trace: Trace, input: Standin, dim: Any = None, keepdim: bool = False, **_: Any) -> Standin:
-    rank = len(input.image_shape) + 1
-    axes = sorted(d % rank for d in ((dim,) if isinstance(dim, int) else dim or range(rank)))
-    if rank < 3 or axes != list(range(2, rank)):
-        raise CaptureError(f"{trace.where()}: mean over axes {axes}; striate knows the mean of whole feature maps")
-    return trace.add(ops.GlobalAvgPool(keep_axes=keepdim), input, kind="pool")
+def _adaptive_max_pool(trace: Trace, input: Standin, output_size: Any, return_indices: bool = False) -> Standin:
+    if return_indices:
+        raise CaptureError(f"{trace.where()}: max pooling returns its indices; striate has no unpooling")
+    out = _adaptive_out(input, output_size)
+    if set(out) == {1}:
+        return trace.add(ops.GlobalReduce("max", keep_axes=True), input, kind="pool")
+    return trace.add(ops.AdaptiveMaxPool(out), input, kind="pool")
 
 
-def _flatten(trace: Trace, input: Standin, start_dim: int = 0, end_dim: int = -1) -> Standin:
-    rank = len(input.image_shape) + 1
-    if start_dim % rank != 1 or end_dim % rank != rank - 1:
-        raise CaptureError(f"{trace.where()}: flattens axes {start_dim} to {end_dim}; striate knows all but the batch")
-    return input if rank == 2 else trace.add(ops.Flatten(), input, kind="flatten", view_of=input)
-
-
-def _reshape(trace: Trace, input: Standin, *shape: Any) -> Standin:
-    wanted = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], Sequence | torch.Size) else shape
-    features = 1
-    for n in input.image_shape:
-        features *= n
-    if tuple(wanted) not in {(BATCH, -1), (-1, features), (BATCH, features)}:
-        raise CaptureError(f"{trace.where()}: reshapes to {tuple(wanted)}; striate knows flattening, (N, -1)")
-    return _flatten(trace, input, 1)
-
-
-def _dropout(whole_channels: bool) -> Handler:
-    def handler(trace: Trace, input: Standin, p: float = 0.5, training: bool = True, inplace: bool = False) -> Standin:
-        if training and p > 0:
-            raise CaptureError(f"{trace.where()}: drops values at test time too; pass training=self.training")
-        return trace.add(ops.Dropout(p, whole_channels), input, kind="dropout")
-
-    return handler
-
-
-def _merge(op: Callable[[], ops.Op], kind: str) -> Handler:
-    def handler(trace: Trace, input: Any, other: Any, *, alpha: float = 1) -> Standin:
-        if op is ops.Add and isinstance(other, int | float) and other == 0:
-            return _clone(trace, input)  # with 0 + x, sum([x, y]) starts
-        if not (isinstance(input, Standin) and isinstance(other, Standin)) or alpha != 1:
-            raise CaptureError(
-                f"{trace.where()}: {kind} of a feature map and a constant; striate knows two feature maps"
-            )
-        return trace.add(op(), input, other, kind=kind)
-
-    return handler
-
-
-def _concat(trace: Trace, tensors: Sequence[Standin], dim: int = 0) -> Standin:
-    if dim % (len(tensors[0].image_shape) + 1) != 1:
-        raise CaptureError(f"{trace.where()}: concatenates along axis {dim}; striate knows the channel axis, 1")
-    return tensors[0] if len(tensors) == 1 else trace.add(ops.Concat(), *tensors, kind="concat")
-
-
-@_takes_pads
+@takes_pads
 def _pad(
     trace: Trace, input: Standin, pad: Sequence[int], mode: str = "constant", value: float | None = None
 ) -> Standin:
-    if mode != "constant" or value not in (None, 0):
-        raise CaptureError(f"{trace.where()}: pads with {mode if mode != 'constant' else value}; striate knows zeros")
-    if input.pads:
-        raise CaptureError(f"{trace.where()}: pads twice; pad once")
-    return Standin.of(trace, input.tensor_name, input.image_shape, tuple(pad)) if any(pad) else input
+    pads, fill = tuple(pad), 0.0 if value is None else float(value)
+    if not any(pads):
+        return input
+    if input.pads or input.moves:
+        trace.settle(input)
+    if mode == "constant":
+        return trace.padded(input, pads, fill)
+    widths = [*pads, *(0,) * (2 * len(input.base) - len(pads))]
+    before, after = tuple(reversed(widths[::2])), tuple(reversed(widths[1::2]))
+    return trace.add(ops.Pad(before, after, mode), input, kind="pad")
 
 
-def _same(trace: Trace, input: Standin, *args: Any, **kwargs: Any) -> Standin:
-    for one in (*args, *kwargs.values()):
-        if isinstance(one, torch.dtype) and not one.is_floating_point:
-            raise CaptureError(f"{trace.where()}: turns feature maps into {one}; striate knows floating point")
-    return input
-
-
-def _clone(trace: Trace, input: Standin, **_: Any) -> Standin:
-    return Standin.of(trace, input.tensor_name, input.image_shape)
+def _interpolate(
+    trace: Trace, input: Standin, size: Any = None, scale_factor: Any = None, mode: str = "nearest",
+    align_corners: bool | None = None, recompute_scale_factor: bool | None = None, antialias: bool = False,
+) -> Standin:  # fmt: skip
+    positions = input.image_shape[1:]
+    if mode not in {"nearest", "linear", "bilinear", "trilinear"} or antialias:
+        raise CaptureError(
+            f"{trace.where()}: interpolates {mode}, antialias={antialias}; striate knows nearest and linear"
+        )
+    linear, corners = mode != "nearest", bool(align_corners)
+    if size is not None:
+        out = tuple(int(n) for n in per_axis(size, len(positions), "size"))
+        return trace.add(ops.Resize(out, (), linear, corners), input, kind="resize")
+    factors = (scale_factor,) * len(positions) if isinstance(scale_factor, int | float) else tuple(scale_factor)
+    if all(float(f).is_integer() for f in factors):
+        return trace.add(ops.Resize((), tuple(int(f) for f in factors), linear, corners), input, kind="resize")
+    exact = tuple(f * n for f, n in zip(factors, positions, strict=True))
+    if not all(float(n).is_integer() for n in exact):
+        raise CaptureError(
+            f"{trace.where()}: interpolates {positions} by {factors} to fractions of a pixel; give a size"
+        )
+    return trace.add(ops.Resize(tuple(int(n) for n in exact), (), linear, corners), input, kind="resize")
 
 
 def _no_values(trace: Trace, *_: Any, **__: Any) -> None:
@@ -236,43 +219,37 @@ def _no_values(trace: Trace, *_: Any, **__: Any) -> None:
     )
 
 
-FUNCTIONS: Mapping[Any, Handler] = MappingProxyType(
+VALUES_ONLY = (Tensor.__bool__, Tensor.item, Tensor.__int__, Tensor.__float__, Tensor.tolist)
+
+FUNCTIONS: Mapping[Any, Any] = MappingProxyType(
     {
+        **MOVES,
+        **ARITHMETIC,
+        **REDUCTIONS,
         **dict.fromkeys((torch.conv1d, torch.conv2d, torch.conv3d), _conv),
+        **dict.fromkeys(
+            (
+                F.conv_transpose1d,
+                F.conv_transpose2d,
+                F.conv_transpose3d,
+                torch.conv_transpose1d,
+                torch.conv_transpose2d,
+                torch.conv_transpose3d,
+            ),
+            _conv_transpose,
+        ),
         F.linear: _linear,
         F.batch_norm: _batch_norm,
-        **dict.fromkeys((F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_), _curve("relu")),
-        F.relu6: _curve("relu6"),
-        F.hardtanh: _hardtanh,
-        F.leaky_relu: _fixed("leaky_relu", negative_slope=0.01),
-        F.elu: _fixed("elu", alpha=1.0),
-        **dict.fromkeys((F.sigmoid, torch.sigmoid, Tensor.sigmoid, Tensor.sigmoid_), _curve("sigmoid")),
-        **dict.fromkeys((F.tanh, torch.tanh, Tensor.tanh), _curve("tanh")),
-        F.silu: _curve("silu"),
-        F.hardsigmoid: _curve("hard_sigmoid"),
-        F.hardswish: _curve("hard_swish"),
-        **dict.fromkeys((F.softmax, torch.softmax, Tensor.softmax), _softmax),
         **dict.fromkeys(
             (F.max_pool1d, F.max_pool2d, F.max_pool3d, torch.max_pool1d, torch.max_pool2d, torch.max_pool3d), _max_pool
         ),
         **dict.fromkeys((F.avg_pool1d, F.avg_pool2d, F.avg_pool3d), _avg_pool),
         **dict.fromkeys((F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d), _adaptive_avg_pool),
-        **dict.fromkeys((torch.mean, Tensor.mean), _mean),
-        **dict.fromkeys((torch.flatten, Tensor.flatten), _flatten),
-        **dict.fromkeys((torch.reshape, Tensor.reshape, Tensor.view), _reshape),
-        **dict.fromkeys((F.dropout, F.alpha_dropout), _dropout(False)),
-        **dict.fromkeys((F.dropout1d, F.dropout2d, F.dropout3d), _dropout(True)),
-        **dict.fromkeys(
-            (torch.add, Tensor.add, Tensor.add_, Tensor.__add__, Tensor.__iadd__, operator.add), _merge(ops.Add, "add")
-        ),
-        **dict.fromkeys(
-            (torch.mul, Tensor.mul, Tensor.mul_, Tensor.__mul__, Tensor.__imul__, operator.mul), _merge(ops.Mul, "mul")
-        ),
-        **dict.fromkeys((torch.cat, torch.concat, torch.concatenate), _concat),
+        **dict.fromkeys((F.adaptive_max_pool1d, F.adaptive_max_pool2d, F.adaptive_max_pool3d), _adaptive_max_pool),
         F.pad: _pad,
-        **dict.fromkeys((torch.clone, Tensor.clone), _clone),
-        **dict.fromkeys((Tensor.contiguous, Tensor.to, Tensor.float, Tensor.detach), _same),
-        **dict.fromkeys((Tensor.__bool__, Tensor.item, Tensor.__int__, Tensor.__float__, Tensor.tolist), _no_values),
+        **dict.fromkeys((F.interpolate, F.upsample), _interpolate),
+        **dict.fromkeys(VALUES_ONLY, _no_values),
+        NEVER_UNKNOWN: {_no_values},
     }
 )
 """torch function -> what it records."""

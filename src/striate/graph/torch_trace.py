@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from striate.errors import CaptureError
 from striate.graph.build import Builder
+from striate.graph.moves import Moves, plain, shape_of, then
 from striate.graph.network import INPUT, Network
-from striate.ops import Array, Op, Shape
+from striate.ops import Array, Op, Pad, Shape, Unknown
 
 BATCH = 2  # of the stand-in: two, so that no code takes the batch for a single image
 Handler = Callable[..., Any]
@@ -23,32 +24,48 @@ Handler = Callable[..., Any]
 class Standin(Tensor):
     """A tensor with shape and dtype and no values; `tensor_name` is its name in the network being recorded.
 
-    pads: zero padding (last axis first, as in F.pad) that the next convolution takes into its windows.
+    base: shape of that tensor for one image. moves: slices, reshapes and permutations on the way from it to this one,
+        which become layers when something else reads them: two that cancel become nothing.
+    pads, fill: padding (last axis first, as in F.pad) and its value, that a window after it takes upon itself.
     memory: shared by all views of one tensor; counts the writes in place. seen: the count that this view knows.
     """
 
     recorder: Trace
     tensor_name: str
+    base: Shape
+    moves: Moves
     pads: tuple[int, ...]
+    fill: float
     memory: list[int]
     seen: int
 
     @staticmethod
-    def of(
-        trace: Trace, tensor_name: str, shape: Shape, pads: tuple[int, ...] = (), view_of: Standin | None = None
+    def of(trace: Trace, tensor_name: str, shape: Shape, moves: Moves = (), view_of: Standin | None = None) -> Standin:
+        """The stand-in for the tensor `tensor_name` of `shape` (without the batch) after `moves`."""
+        return Standin.full(trace, tensor_name, (BATCH, *shape_of(moves, shape)), shape, moves, view_of)
+
+    @staticmethod
+    def full(
+        trace: Trace, tensor_name: str, sizes: Shape, base: Shape, moves: Moves = (), view_of: Standin | None = None
     ) -> Standin:
-        """The stand-in for the tensor `tensor_name` of `shape`, without the batch."""
-        made: Standin = Tensor._make_wrapper_subclass(Standin, (BATCH, *shape), dtype=torch.float32)
-        made.recorder, made.tensor_name, made.pads = trace, tensor_name, pads
+        """The same, which shows `sizes` (with the batch) to the module."""
+        made: Standin = Tensor._make_wrapper_subclass(Standin, sizes, dtype=torch.float32)
+        made.recorder, made.tensor_name, made.base, made.moves = trace, tensor_name, base, moves
+        made.pads, made.fill = (), 0.0
         made.memory = [0] if view_of is None else view_of.memory
         made.seen = made.memory[0]
         return made
 
     @property
+    def sizes(self) -> Shape:
+        """Its shape with the batch."""
+        with torch._C.DisableTorchFunctionSubclass():
+            return tuple(int(n) for n in self.shape)
+
+    @property
     def image_shape(self) -> Shape:
         """Its shape without the batch."""
-        with torch._C.DisableTorchFunctionSubclass():
-            return tuple(int(n) for n in self.shape[1:])
+        return self.sizes[1:]
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -56,7 +73,7 @@ class Standin(Tensor):
         if func in METADATA:
             with torch._C.DisableTorchFunctionSubclass():
                 return func(*args, **(kwargs or {}))
-        standin = next(a for a in _flat((args, tuple((kwargs or {}).values()))) if isinstance(a, Standin))
+        standin = next(a for a in flat((args, tuple((kwargs or {}).values()))) if isinstance(a, Standin))
         return standin.recorder.record(func, args, kwargs or {})
 
     @classmethod
@@ -73,10 +90,15 @@ METADATA = {
     Tensor.requires_grad.__get__,  # type: ignore[attr-defined]
     Tensor.is_cuda.__get__,  # type: ignore[attr-defined]
     Tensor.layout.__get__,  # type: ignore[attr-defined]
+    Tensor.is_quantized.__get__,  # type: ignore[attr-defined]
+    Tensor.is_nested.__get__,  # type: ignore[attr-defined]
     Tensor.size,
     Tensor.dim,
     Tensor.numel,
     Tensor.is_floating_point,
+    Tensor.is_complex,
+    Tensor.get_device,
+    Tensor.element_size,
     Tensor.__len__,
 }
 
@@ -85,13 +107,25 @@ class Trace:
     """The network as recorded so far.
 
     names: state-dict name of every tensor of the module, by identity. functions: what each torch function records.
+    strict: refuse what striate does not know; else record it as unknown.
     """
 
-    def __init__(self, name: str, shape: Shape, names: Mapping[int, str], functions: Mapping[Any, Handler]) -> None:
+    def __init__(
+        self,
+        name: str,
+        shape: Shape,
+        names: Mapping[int, str],
+        functions: Mapping[Any, Any],
+        *,
+        strict: bool = True,
+    ) -> None:
         self._builder = Builder(name, shape)
         self._names = dict(names)
         self._functions = functions
+        self._final: set[Handler] = set(functions.get(NEVER_UNKNOWN, ()))
+        self._strict = strict
         self._tensors: dict[str, Tensor] = {}
+        self._kept: list[Tensor] = []
         self._stack: list[tuple[str, nn.Module]] = []
         self._taken = {INPUT}
         self._failed = ""
@@ -122,11 +156,21 @@ class Trace:
         """What `func` means for the network; its answer goes back to the module.  Raises: CaptureError."""
         handler = self._functions.get(func)
         called = getattr(func, "__name__", str(func))
-        if handler is None:
+        read = [one for one in flat((args, tuple(kwargs.values()))) if isinstance(one, Standin)]
+        for one in read:
+            self._check_current(one, called)
+        try:
+            return self._handled(handler, called, read, args, kwargs)
+        except CaptureError as fault:
+            if self._strict or handler in self._final:
+                raise
+            return self._unknown(func, called, args, kwargs, fault)
+
+    def _handled(self, handler: Handler | None, called: str, read: list[Standin], args: Any, kwargs: Any) -> Any:
+        if handler is None or any(one.sizes[:1] != (BATCH,) for one in read):
             raise CaptureError(f"{self.where()}: calls {called}, which striate has no layer for yet")
-        for one in _flat((args, tuple(kwargs.values()))):
-            if isinstance(one, Standin):
-                self._check_read(one, called, handler)
+        for one in read:
+            self._ready(one, handler)
         try:
             result = handler(self, *args, **kwargs)
             in_place = writes_in_place(called, handler, self, args, kwargs)
@@ -134,14 +178,52 @@ class Trace:
             raise CaptureError(f"{self.where()}: calls {called} in a form striate does not read ({fault})") from fault
         return _written(kwargs["input"] if "input" in kwargs else args[0], result) if in_place else result
 
-    def _check_read(self, one: Standin, called: str, handler: Handler) -> None:
+    def _check_current(self, one: Standin, called: str) -> None:
         if one.seen != one.memory[0]:
             raise CaptureError(
                 f"{self.where()}: {called} reads a tensor that was changed in place through another view of it; "
                 "use the form that is not in place"
             )
+
+    def _ready(self, one: Standin, handler: Handler) -> None:
+        """Make layers of what waits before `one`, unless `handler` takes it as it is."""
         if one.pads and not getattr(handler, "takes_pads", False):
-            raise CaptureError(f"{self.where()}: pads with zeros before {called}; only a convolution may follow")
+            self._settle_pads(one)
+        if one.moves and not getattr(handler, "takes_moves", False):
+            self.settle(one)
+
+    def settle(self, one: Standin) -> Standin:
+        """Make layers of the padding and the moves that wait before `one`; it stands for their result from now on."""
+        if one.pads:
+            self._settle_pads(one)
+        name, moves = one.tensor_name, plain(one.moves, one.base)
+        for op in moves:
+            name = self._append(op, (name,), op.kind, {})
+        one.tensor_name, one.moves = name, ()
+        one.base = self._builder.shape(name)
+        return one
+
+    def _settle_pads(self, one: Standin) -> None:
+        """The padding as a layer; the sizes that the module sees have it already."""
+        axes = len(one.base)
+        widths = [*one.pads, *(0,) * (2 * axes - len(one.pads))]
+        before, after = tuple(reversed(widths[::2])), tuple(reversed(widths[1::2]))
+        one.tensor_name = self._append(Pad(before, after, value=one.fill), (one.tensor_name,), "pad", {})
+        one.base, one.pads, one.fill = self._builder.shape(one.tensor_name), (), 0.0
+
+    def moved(self, one: Standin, op: Op) -> Standin:
+        """`one` after one more move, which is no layer yet; torch's result shares its memory."""
+        if one.pads:
+            self._settle_pads(one)
+        return Standin.of(self, one.tensor_name, one.base, then(one.moves, one.base, op), one)
+
+    def padded(self, one: Standin, pads: tuple[int, ...], fill: float) -> Standin:
+        """`one` with padding that waits for a window to take it."""
+        widths = [*pads, *(0,) * (2 * len(one.base) - len(pads))]
+        sizes = [n + lo + hi for n, lo, hi in zip(one.base, reversed(widths[::2]), reversed(widths[1::2]), strict=True)]
+        result = Standin.full(self, one.tensor_name, (BATCH, *sizes), one.base)
+        result.pads, result.fill = pads, fill
+        return result
 
     def add(
         self,
@@ -155,26 +237,70 @@ class Trace:
 
         view_of: the input whose memory torch's result shares.
         """
+        name = self._append(op, tuple(i.tensor_name for i in inputs), kind, weights or {})
+        return Standin.of(self, name, self._builder.shape(name), view_of=view_of)
+
+    def _append(self, op: Op, inputs: tuple[str, ...], kind: str, weights: Mapping[str, Tensor]) -> str:
         path, part = self._stack[-1] if self._stack else ("", None)
         own = part is not None and path and not next(part.children(), None)
         name = self._free(path if own else f"{path}.{kind}" if path else kind)
-        named = {role: self._weight(f"{name}.{role}", tensor) for role, tensor in (weights or {}).items()}
-        self._builder.add(op, *(i.tensor_name for i in inputs), name=name, weights=named, path=path)
-        return Standin.of(self, name, self._builder.shape(name), view_of=view_of)
+        named = {role: self._weight(f"{name}.{role}", tensor) for role, tensor in weights.items()}
+        return self._builder.add(op, *inputs, name=name, weights=named, path=path)
+
+    def _unknown(self, func: Any, called: str, args: Any, kwargs: Any, why: CaptureError) -> Any:
+        """Record the call as unknown; its result's shape is torch's own, found without values.
+
+        Raises: CaptureError, the first fault, where even that cannot be found.
+        """
+        read = [self.settle(one) for one in flat((args, tuple(kwargs.values()))) if isinstance(one, Standin)]
+        names = tuple(dict.fromkeys(one.tensor_name for one in read))
+        try:
+            with torch._C.DisableTorchFunctionSubclass():
+                result = func(*_on_meta(args), **_on_meta(kwargs))
+        except Exception as fault:  # it may need values, or be no function of tensors at all
+            raise why from fault
+        if not any(isinstance(one, Tensor) for one in flat(result)):
+            raise why
+        parts = [self._stand_in(one, called, names, why) for one in flat(result)]
+        if isinstance(result, Tensor):
+            in_place = called.endswith("_") and not called.endswith("__")
+            return _written(args[0], parts[0]) if in_place else parts[0]
+        return parts
+
+    def _stand_in(self, one: Any, called: str, names: tuple[str, ...], why: CaptureError) -> Any:
+        if not isinstance(one, Tensor):
+            return one
+        sizes = tuple(one.shape)
+        each = sizes[0] // BATCH if sizes and sizes[0] % BATCH == 0 else 0
+        shape = sizes[1:] if each == 1 else (each, *sizes[1:]) if each else sizes
+        name = self._append(Unknown(called.strip("_"), shape, len(names), str(why)), names, called.strip("_"), {})
+        return Standin.full(self, name, sizes, shape)
 
     def finish(self, result: Standin) -> Network:
-        """The network whose output is `result`.  Raises: CaptureError where padding is left that no layer took."""
-        self._check_read(result, "the result", self.finish)
-        return self._builder.build(result.tensor_name)
+        """The network whose output is `result`.  Raises: CaptureError where it was changed through another view."""
+        self._check_current(result, "the result")
+        return self._builder.build(self.settle(result).tensor_name)
 
     def arrays(self) -> dict[str, Array]:
         """The values of every weight met, copied to the CPU."""
         return {name: _values(name, tensor) for name, tensor in self._tensors.items()}
 
+    def reshaped(self, tensor: Tensor, *shape: int) -> Tensor:
+        """A weight of the module in another shape, under its own name."""
+        with torch._C.DisableTorchFunctionSubclass():
+            if tuple(tensor.shape) == shape:
+                return tensor
+            view = tensor.reshape(shape)
+        name = self._names.get(id(tensor))
+        if name is not None and tuple(self._tensors.get(name, view).shape) == shape:
+            self._names[id(view)] = name
+        self._kept += [tensor, view]  # alive, so that their identities stay their own
+        return view
+
     def _weight(self, proposed: str, tensor: Tensor) -> str:
         """The name of a weight: the module's own, or `proposed` for one that the module computed on its way."""
         name = self._names.get(id(tensor))
-        if name is None:
+        if name is None or tuple(self._tensors.get(name, tensor).shape) != tuple(tensor.shape):
             name = proposed
             self._names[id(tensor)] = name
         self._tensors[name] = tensor  # keeps it alive, so that its identity stays its own
@@ -191,6 +317,10 @@ class Trace:
         return name
 
 
+NEVER_UNKNOWN = "never unknown"
+"""Key of the handlers whose refusal is final: what they would answer is no feature map."""
+
+
 def _values(name: str, tensor: Tensor) -> Array:
     if tensor.is_meta:
         raise CaptureError(
@@ -201,9 +331,23 @@ def _values(name: str, tensor: Tensor) -> Array:
     return array
 
 
+def _on_meta(value: Any) -> Any:
+    """The arguments of a call with every tensor on the meta device, which has shapes and no values."""
+    if isinstance(value, Standin):
+        return torch.empty(value.sizes, device="meta")
+    if isinstance(value, Tensor):
+        return torch.empty_like(value, device="meta")
+    if isinstance(value, dict):
+        return {key: _on_meta(one) for key, one in value.items()}
+    if isinstance(value, tuple | list):
+        made = [_on_meta(one) for one in value]
+        return made if isinstance(value, list) else tuple(made)
+    return value
+
+
 def writes_in_place(called: str, handler: Handler, trace: Trace, args: Any, kwargs: Any) -> bool:
     """Whether a call changes the tensor it is given: `relu_`, `__iadd__`, or an argument inplace=True."""
-    if called in {"__iadd__", "__imul__"} or (called.endswith("_") and not called.endswith("__")):
+    if called in IN_PLACE_OPERATORS or (called.endswith("_") and not called.endswith("__")):
         return True
     signature = inspect.signature(handler)
     return "inplace" in signature.parameters and bool(
@@ -211,15 +355,20 @@ def writes_in_place(called: str, handler: Handler, trace: Trace, args: Any, kwar
     )
 
 
+IN_PLACE_OPERATORS = {"__iadd__", "__isub__", "__imul__", "__itruediv__", "__idiv__"}
+
+
 def _written(target: Standin, result: Standin) -> Standin:
     """The tensor that was written to, which from now on is `result`; its other views are out of date."""
-    target.tensor_name, target.pads = result.tensor_name, result.pads
+    target.tensor_name, target.base, target.moves = result.tensor_name, result.base, result.moves
+    target.pads, target.fill = result.pads, result.fill
     target.memory[0] += 1
     target.seen = target.memory[0]
     return target
 
 
-def _flat(value: Any) -> list[Any]:
+def flat(value: Any) -> list[Any]:
+    """All values in nested tuples and lists."""
     if isinstance(value, tuple | list):
-        return [one for part in value for one in _flat(part)]
+        return [one for part in value for one in flat(part)]
     return [value]

@@ -1,0 +1,200 @@
+"""What torch's reductions, softmax and normalisation by the image record.
+
+Axes are told apart by what they are of the tensor itself: some of its channels, however a reshape has split them, or
+its positions, wherever a permutation has put them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from striate import ops
+from striate.errors import CaptureError
+from striate.graph.moves import order_of
+from striate.graph.torch_arithmetic import bare, dressed, rows
+from striate.graph.torch_moves import axis_of, reshape, takes_moves
+from striate.graph.torch_trace import Handler, Standin, Trace
+from striate.ops import Op, Reshape
+
+
+def _channels(x: Standin) -> tuple[int, ...] | None:
+    """How the channels of the tensor are split over the first axes of `x`, where its moves do nothing else.
+
+    Each of the rest is then an axis of positions as it was; positions of size 1 may be missing.
+    """
+    if not all(isinstance(op, Reshape) for op in x.moves):
+        return None
+    shape, positions = x.image_shape, x.base[1:]
+    for kept in (positions, ()):
+        split = shape[: len(shape) - len(kept)]
+        total = 1
+        for n in split:
+            total *= n
+        if shape[len(split) :] == kept and total == x.base[0] and (kept or set(positions) <= {1}):
+            return split
+    return None
+
+
+def _softmax(trace: Trace, input: Standin, dim: int | None = None, *_: Any, **__: Any) -> Standin:
+    axis = axis_of(input, 1 if dim is None else dim)
+    maps, moves = Standin.of(trace, input.tensor_name, input.base), input.moves
+    split = _channels(input)
+    order = order_of(moves, input.base)
+    if split is not None and 1 <= axis <= len(split):
+        before = 1
+        for n in split[: axis - 1]:
+            before *= n
+        whole = before == 1 and split[axis - 1] == input.base[0]
+        op = ops.Softmax() if whole else ops.Softmax(before, split[axis - 1])
+    elif order is not None and axis > 0 and order[axis - 1] == 0:
+        op = ops.Softmax()
+    else:
+        raise CaptureError(f"{trace.where()}: softmax over axis {axis} of {input.sizes}; striate knows the channels")
+    return dressed(trace, trace.add(op, maps, kind="softmax"), moves)
+
+
+def _reduction(how: str) -> Handler:
+    @takes_moves
+    def handler(trace: Trace, input: Standin, dim: Any = None, keepdim: bool = False, **_: Any) -> Standin:
+        rank = len(input.sizes)
+        given = range(rank) if dim is None or dim == () else (dim,) if isinstance(dim, int) else dim
+        axes = sorted({d % rank for d in given})
+        if not axes or axes[0] == 0:
+            raise CaptureError(f"{trace.where()}: {how} over axes {axes}, images among them; striate keeps the batch")
+        return _reduce(trace, input, how, axes, keepdim)
+
+    return handler
+
+
+def _reduce(trace: Trace, x: Standin, how: str, axes: Sequence[int], keepdim: bool) -> Standin:
+    sizes = tuple(1 if axis in axes else n for axis, n in enumerate(x.sizes) if keepdim or axis not in axes)
+    split, order = _channels(x), order_of(x.moves, x.base)
+    if split is None and order is None:
+        trace.settle(x)
+        split = x.base[:1]
+    maps = Standin.of(trace, x.tensor_name, x.base)
+    if split is not None:
+        of_channels = [axis - 1 for axis in axes if axis <= len(split)]
+        positions = [axis - len(split) for axis in axes if axis > len(split)]
+    else:
+        placed = [(order or ())[axis - 1] for axis in axes]
+        split, of_channels, positions = x.base[:1], [a for a in placed if a == 0], [a for a in placed if a > 0]
+    flattens = not keepdim and not of_channels and len(positions) == len(x.base) - 1
+    y = _over_positions(trace, maps, how, sorted(positions), keep=not flattens) if positions else maps
+    if of_channels:
+        y = _over_channels(trace, y, how, split, of_channels)
+    if order is not None and not flattens:
+        y = dressed(trace, y, x.moves)
+    return y if sizes == y.sizes else reshape(trace, y, sizes)
+
+
+def _over_channels(trace: Trace, x: Standin, how: str, split: Sequence[int], axes: Sequence[int]) -> Standin:
+    first, last = axes[0], axes[-1]
+    if list(axes) != list(range(first, last + 1)):
+        raise CaptureError(f"{trace.where()}: {how} over axes that are not side by side")
+    before, count = 1, 1
+    for n in split[:first]:
+        before *= n
+    for n in split[first : last + 1]:
+        count *= n
+    op = ops.ChannelReduce(how) if count == x.base[0] else ops.ChannelReduce(how, before, count)
+    return trace.add(op, x, kind=how)
+
+
+def _over_positions(trace: Trace, x: Standin, how: str, axes: Sequence[int], *, keep: bool) -> Standin:
+    if len(axes) == len(x.base) - 1:
+        op: Op = ops.GlobalAvgPool(keep) if how == "mean" else ops.GlobalReduce(how, keep)
+    else:
+        out = tuple(1 if axis in axes else n for axis, n in enumerate(x.base[1:], start=1))
+        kinds = {"mean": ops.AdaptiveAvgPool, "max": ops.AdaptiveMaxPool}
+        if how not in kinds:
+            raise CaptureError(f"{trace.where()}: {how} over one of several axes; striate knows mean and max")
+        op = kinds[how](out)
+    return trace.add(op, x, kind="pool" if how == "mean" else how)
+
+
+@takes_moves
+def _max(trace: Trace, input: Standin, dim: Any = None, keepdim: bool = False) -> Any:
+    if isinstance(dim, Standin) or dim is None:
+        raise CaptureError(f"{trace.where()}: the larger of two tensors, or of a batch; striate knows it over axes")
+    return _reduction("max")(trace, input, dim, keepdim), None
+
+
+@takes_moves
+def _norm(trace: Trace, input: Standin, p: Any = 2, dim: Any = None, keepdim: bool = False, **_: Any) -> Standin:
+    if p not in (2, 2.0, "fro"):
+        raise CaptureError(f"{trace.where()}: a norm of order {p}; striate knows the Euclidean one")
+    length: Standin = _reduction("l2")(trace, input, dim, keepdim)
+    return length
+
+
+@takes_moves
+def _layer_norm(
+    trace: Trace, input: Standin, normalized_shape: Sequence[int], weight: Tensor | None = None,
+    bias: Tensor | None = None, eps: float = 1e-5,
+) -> Standin:  # fmt: skip
+    maps, moves = bare(trace, input)
+    order = order_of(moves, maps.base) or ()
+    if len(normalized_shape) != 1 or order[-1:] != (0,):
+        raise CaptureError(
+            f"{trace.where()}: layer norm over {tuple(normalized_shape)} of {input.sizes}; striate knows the channels"
+        )
+    weights = _gamma_beta(trace, maps.base[0], weight, bias)
+    made = trace.add(ops.LayerNorm(maps.base[0], eps, bool(weights)), maps, kind="norm", weights=weights)
+    return dressed(trace, made, moves)
+
+
+def _group_norm(
+    trace: Trace, input: Standin, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None,
+    eps: float = 1e-5, *_: Any,
+) -> Standin:  # fmt: skip
+    channels = input.image_shape[0]
+    weights = _gamma_beta(trace, channels, weight, bias)
+    return trace.add(ops.GroupNorm(channels, eps, bool(weights), num_groups), input, kind="norm", weights=weights)
+
+
+def _instance_norm(
+    trace: Trace, input: Standin, running_mean: Tensor | None = None, running_var: Tensor | None = None,
+    weight: Tensor | None = None, bias: Tensor | None = None, use_input_stats: bool = True, momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Standin:  # fmt: skip
+    if not use_input_stats:
+        raise CaptureError(f"{trace.where()}: instance norm with running statistics; use batch norm")
+    return _group_norm(trace, input, input.image_shape[0], weight, bias, eps)
+
+
+def _gamma_beta(trace: Trace, channels: int, weight: Tensor | None, bias: Tensor | None) -> dict[str, Tensor]:
+    """Both or neither: what is missing is one, or zero."""
+    if weight is None and bias is None:
+        return {}
+    gamma = torch.ones(channels) if weight is None else weight
+    return {"gamma": gamma, "beta": torch.zeros_like(gamma) if bias is None else bias}
+
+
+def _response_norm(
+    trace: Trace, input: Standin, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+) -> Standin:
+    return trace.add(ops.LocalResponseNorm(size, alpha, beta, k), input, kind="norm")
+
+
+REDUCTIONS: Mapping[Any, Handler] = MappingProxyType(
+    {
+        **rows(takes_moves(_softmax), F.softmax, torch.softmax, Tensor.softmax),
+        **rows(_reduction("mean"), torch.mean, Tensor.mean),
+        **rows(_reduction("sum"), torch.sum, Tensor.sum),
+        **rows(_reduction("max"), torch.amax, Tensor.amax),
+        **rows(_max, torch.max, Tensor.max),
+        **rows(_norm, torch.norm, Tensor.norm),
+        F.layer_norm: _layer_norm,
+        F.group_norm: _group_norm,
+        F.instance_norm: _instance_norm,
+        F.local_response_norm: _response_norm,
+    }
+)
+"""torch function -> what it records."""
