@@ -302,11 +302,24 @@ def test_what_is_said_must_fit_the_network(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"created": "2026-01-31T12:00:00"}, {"classes": ("a", "a", "b")}, {"golden_bound": -1.0}, {"colour": 1}]
-)
+    "changes",
+    [
+        {"created": "2026-01-31T12:00:00"}, {"classes": ("a", "a", "b")}, {"golden_bound": -1.0}, {"colour": 1},
+        {"temperature": 0.0}, {"temperature": -1.5}, {"temperature": np.inf}, {"temperature": "1.0"},
+        {"abstain_below": 0.0}, {"abstain_below": 1.01}, {"abstain_below": np.nan},
+    ],
+)  # fmt: skip
 def test_a_manifest_is_strict(changes):
     with pytest.raises(ValidationError):
         about(**changes)
+
+
+def test_calibration_travels_with_the_file(tmp_path):
+    said = about()
+    assert (said.temperature, said.abstain_below) == (1.0, None)
+    write(tmp_path / "m.onnx", network(), about(temperature=1.75, abstain_below=0.6))
+    found = load(tmp_path / "m.onnx").manifest
+    assert (found.temperature, found.abstain_below) == (1.75, 0.6)
 
 
 def test_allowed_operators_are_those_the_layers_write():

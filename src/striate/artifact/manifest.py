@@ -60,6 +60,8 @@ class About(_Frozen):
     preprocessing: as `Preprocessing.to_json` writes it; created: UTC, ISO 8601
     proof: what was verified, as JSON; None if nothing was
     golden_bound: how far a logit may lie from a golden case's, in units of the logits
+    temperature: what logits are divided by before they become probabilities; 1 leaves them as trained
+    abstain_below: probability of the top class below which the answer is "I do not know"; None always answers
     """
 
     network: str
@@ -69,6 +71,8 @@ class About(_Frozen):
     proof: dict[str, JsonValue] | None = None
     golden: tuple[GoldenCase, ...] = ()
     golden_bound: float = Field(default=0.0, ge=0)
+    temperature: float = Field(default=1.0, gt=0)
+    abstain_below: float | None = Field(default=None, gt=0, le=1)
 
     @model_validator(mode="after")
     def _is_consistent(self) -> About:
