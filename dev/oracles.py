@@ -2,7 +2,8 @@
 
 Each seed gives one network (tests/measure/random_graphs.py). Checked: for every tensor the exact sets on both axes
 against a NaN probe, three units' two-dimensional masks against the gradient, the affine form against the sets, the
-local view against the network without gates; and, with max pools, the NaN probe once more in torch.
+local view against the network without gates; and, with max pools and norms by the image, the NaN probe again, in NumPy
+and in torch.
 
 usage: oracles.py [--networks N] [--first SEED]
 """
@@ -17,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from measure.oracles import faults, torch_faults
+from measure.oracles import faults, nan_faults, torch_faults
 from measure.random_graphs import random_graph
 
 
@@ -28,8 +29,9 @@ def main(networks: int, first: int) -> int:
     start = time.perf_counter()
     for seed in range(first, first + networks):
         network = random_graph(seed)
-        found = [*faults(network, seed), *torch_faults(random_graph(seed, max_pools=True))]
-        kinds.update(node.op.kind for node in network)
+        other = random_graph(seed, replaced=True)
+        found = [*faults(network, seed), *nan_faults(other), *torch_faults(other)]
+        kinds.update(node.op.kind for node in other)
         layers = max(layers, len(network))
         tensors += len(network)
         wrong += bool(found)

@@ -1,46 +1,58 @@
-"""Random networks whose fields are hard: branches of any shape, holes, uneven padding, overhang, gates.
+"""Random networks whose fields are hard: branches of any shape, holes, uneven padding, overhang, gates, resizing.
 
 All weights are positive and nothing is subtracted, so that a gradient is positive exactly where an output depends on
-a pixel, and none cancel. Max pooling stands as average pooling over the same windows, which reads the same pixels.
+a pixel, and none cancel. `random_graph` can replace layers by others that read the same pixels and have no such
+gradient: pools by the maximum of their windows, batch normalisation by that of the image.
+All channels of a tensor share one field; so what tells channels apart stands behind or before a layer that mixes them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from striate import ops
 from striate.errors import GeometryError, ShapeError
-from striate.geometry import Window
-from striate.graph import INPUT, Builder, Network
+from striate.geometry import Transposed, Window
+from striate.graph import INPUT, Builder, Network, Node
 from striate.ops import (
     Activation,
     AdaptiveAvgPool,
+    AdaptiveMaxPool,
     Add,
     AvgPool,
     BatchNorm,
+    ChannelReduce,
+    ChannelShuffle,
     Concat,
     Conv,
+    ConvTranspose,
     GlobalAvgPool,
+    GroupNorm,
     Linear,
     MaxPool,
     Mul,
     Op,
+    Pad,
+    PixelShuffle,
+    PixelUnshuffle,
+    Resize,
+    Slice,
 )
 
 CHANNELS = 2
 LARGEST_PX = 40
 
 
-def random_graph(seed: int, *, max_pools: bool = False) -> Network:
-    """The network of a seed, with float64 weights; with `max_pools`, half of its average pools take the maximum."""
+def random_graph(seed: int, *, replaced: bool = False) -> Network:
+    """The network of a seed, with float64 weights; with `replaced`, half of what can be is replaced."""
     rng = np.random.default_rng(seed)
     shape = (int(rng.integers(1, 3)), int(rng.integers(3, 20)), int(rng.integers(3, 20)))
     net = Builder(f"random {seed}", shape)
     maps = [INPUT]
-    for i in range(int(rng.integers(2, 10))):
+    for i in range(int(rng.integers(3, 12))):
         step = STEPS[int(rng.integers(len(STEPS)))]
         try:
             maps.append(step(rng, net, maps, f"n{i}"))
@@ -53,7 +65,7 @@ def random_graph(seed: int, *, max_pools: bool = False) -> Network:
     if x == INPUT:
         x = net.add(Activation(), x, name="only")
     network = net.build(x)
-    return positive(_with_max_pools(rng, network) if max_pools else network, seed)
+    return positive(_replaced(rng, network) if replaced else network, seed)
 
 
 def positive(network: Network, seed: int) -> Network:
@@ -155,27 +167,96 @@ def _gate(rng: np.random.Generator, net: Builder, maps: Sequence[str], name: str
 
 
 def _transposed(rng: np.random.Generator, net: Builder, maps: Sequence[str], name: str) -> str:
-    make = getattr(ops, "ConvTranspose", None)
-    if make is None:
-        raise ShapeError("no transposed convolution yet")
-    from striate.geometry import Transposed
-
     x = _pick(rng, maps)
-    windows = tuple(
-        Transposed(int(rng.integers(1, 5)), int(rng.integers(1, 4)), int(rng.integers(1, 3)), int(rng.integers(2)))
-        for _ in range(2)
-    )
-    return _checked(net, make(net.shape(x)[0], CHANNELS, windows, bias=False), x, name=name)
+    channels = net.shape(x)[0]
+    groups = CHANNELS if channels == CHANNELS and rng.random() < 0.3 else 1
+    windows = []
+    for _ in range(2):
+        stride, dilation = int(rng.integers(1, 4)), int(rng.integers(1, 4))
+        extra = int(rng.integers(max(stride, dilation)))
+        # Mostly as many taps as leave no gap, and as much cut off as is added.
+        kernel, pad_hi = stride + int(rng.integers(-1, 3)), extra + int(rng.integers(-1, 3))
+        windows.append(Transposed(max(1, kernel), stride, dilation, int(rng.integers(3)), max(0, pad_hi), extra))
+    return _checked(net, ConvTranspose(channels, CHANNELS, tuple(windows), groups, bias=False), x, name=name)
 
 
-STEPS = (_conv, _conv, _same_conv, _same_conv, _pool, _adaptive, _pointwise, _merge, _merge, _gate, _transposed)
+def _resized(rng: np.random.Generator, net: Builder, maps: Sequence[str], name: str) -> str:
+    two = tuple(int(n) for n in rng.integers(1, 4, 2))
+    linear = bool(rng.integers(2))
+    corners = linear and bool(rng.integers(2))
+    x = _pick(rng, maps)
+    if rng.random() < 0.5:
+        return _checked(net, Resize((), two, linear, corners), x, name=name)
+    out = tuple(int(rng.integers(1, 2 * n + 2)) for n in net.shape(x)[1:])
+    return _checked(net, Resize(out, (), linear, corners), x, name=name)
 
 
-def _with_max_pools(rng: np.random.Generator, network: Network) -> Network:
-    from dataclasses import replace
+def _sliced(rng: np.random.Generator, net: Builder, maps: Sequence[str], name: str) -> str:
+    """A part of the positions, every so many of them."""
+    x = _pick(rng, maps)
+    parts: list[tuple[int | None, int | None, int]] = [(None, None, 1)]
+    for n in net.shape(x)[1:]:
+        start, stop = sorted(int(i) for i in rng.integers(-n, n, 2))
+        parts.append((start, stop if stop > start else None, int(rng.integers(1, 4))))
+    return _checked(net, Slice(tuple(parts)), x, name=name)
 
-    nodes = [
-        replace(node, op=MaxPool(node.op.windows)) if isinstance(node.op, AvgPool) and rng.random() < 0.5 else node
-        for node in network
-    ]
-    return replace(network, nodes=tuple(nodes))
+
+def _padded(rng: np.random.Generator, net: Builder, maps: Sequence[str], name: str) -> str:
+    """A border of image values, or of ones, which are no image; or a crop. Of zeros, gradients would show nothing.
+
+    Something of the map is left on each axis: a unit that reads nothing on one axis reads nothing at all.
+    """
+    x = _pick(rng, maps)
+    mode = ("reflect", "replicate", "circular", "constant")[int(rng.integers(4))]
+    lo, hi = ([int(n) for n in rng.integers(-1 if mode == "constant" else 0, 4, 2)] for _ in range(2))
+    if mode == "constant" and any(
+        min(a, 0) + n + min(b, 0) < 1 for a, n, b in zip(lo, net.shape(x)[1:], hi, strict=True)
+    ):
+        raise ShapeError("nothing is left on one axis")
+    op = Pad((0, *lo), (0, *hi), mode, float(mode == "constant"))
+    return net.add(op, x, name=name) if mode == "constant" else _checked(net, op, x, name=name)
+
+
+def _mixed(net: Builder, x: str, out: int, name: str) -> str:
+    one = (Window(1), Window(1))
+    return net.add(Conv(net.shape(x)[0], out, one, bias=False), x, name=name)
+
+
+def _shuffled(rng: np.random.Generator, net: Builder, maps: Sequence[str], name: str) -> str:
+    """Pixels to channels or back, or channels among themselves."""
+    x, r = _pick(rng, maps), int(rng.integers(2, 4))
+    match int(rng.integers(3)):
+        case 0:
+            return _checked(net, PixelShuffle(r), _mixed(net, x, CHANNELS * r * r, f"{name}.wide"), name=name)
+        case 1:
+            return _mixed(net, _checked(net, PixelUnshuffle(r), x, name=name), CHANNELS, f"{name}.mix")
+        case _:
+            return net.add(ChannelShuffle(CHANNELS), x, name=name)
+
+
+def _reduced(rng: np.random.Generator, net: Builder, maps: Sequence[str], name: str) -> str:
+    how = ("sum", "mean", "l2")[int(rng.integers(3))]
+    return net.add(ChannelReduce(how), _pick(rng, maps), name=name)
+
+
+STEPS = (
+    _conv, _conv, _same_conv, _same_conv, _pool, _adaptive, _pointwise, _merge, _merge, _gate, _transposed, _transposed,
+    _resized, _sliced, _padded, _shuffled, _reduced,
+)  # fmt: skip
+
+
+def _replaced(rng: np.random.Generator, network: Network) -> Network:
+    """Layers replaced, as often as not, by others that read the same pixels and more of a map's values."""
+    return replace(network, nodes=tuple(_other(node) if rng.random() < 0.5 else node for node in network))
+
+
+def _other(node: Node) -> Node:
+    match node.op:
+        case AvgPool(windows):
+            return replace(node, op=MaxPool(windows))
+        case AdaptiveAvgPool(out):
+            return replace(node, op=AdaptiveMaxPool(out))
+        case BatchNorm(channels):
+            return replace(node, op=GroupNorm(channels, affine=False, groups=channels), weights={})
+        case _:
+            return node

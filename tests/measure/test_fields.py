@@ -30,8 +30,10 @@ def test_a_random_network_depends_on_what_is_measured(seed):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_torch_agrees_about_max_pools(seed):
-    assert torch_faults(random_graph(seed, max_pools=True)) == []
+def test_maxima_and_norms_by_the_image_depend_on_what_is_measured(seed):
+    network = random_graph(seed, replaced=True)
+    assert nan_faults(network) == []
+    assert torch_faults(network) == []
 
 
 def test_the_probes_find_a_wrong_set(monkeypatch):
