@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -118,6 +120,23 @@ def test_tensors_that_do_not_fit_are_refused():
         augment(images.float(), index, 0, 0, SPECS[1])
 
 
-def test_negative_pixels_are_refused():
-    with pytest.raises(DataError, match=r"^augmentation: shift_px is -1 and cutout_px 0; use 0 or more$"):
-        Augmentation(shift_px=-1)
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"shift_px": -1}, "augmentation: shift_px is -1; use 0 or more"),
+        ({"hue": 0.6}, "augmentation: hue is 0.6; use 0 to 0.5"),
+        ({"mixup": 2.5}, "augmentation: mixup is 2.5; use 0 to 2"),
+        ({"erase_share": 1.5}, "augmentation: erase_share is 1.5; use 0 to 1"),
+        ({"crop_area": 0.0}, "augmentation: crop_area is 0.0; use a share above 0, 1 for no crop"),
+        ({"crop_ratio": 0.5}, "augmentation: crop_ratio is 0.5; use 1 (no change of shape) or more"),
+    ],
+)
+def test_values_out_of_range_are_refused(values, message):
+    with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
+        Augmentation(**values)
+
+
+def test_gray_has_no_colour_to_change():
+    images, index = batch(c=1)
+    with pytest.raises(DataError, match=r"^augment: hue changes colours, the images are gray; set it to 0$"):
+        augment(images, index, 0, 0, Augmentation(hue=0.1))
