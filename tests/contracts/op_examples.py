@@ -20,6 +20,7 @@ from striate.ops import (
     Affine,
     AvgPool,
     BatchNorm,
+    BlurPool,
     ChannelReduce,
     ChannelShuffle,
     Concat,
@@ -134,6 +135,13 @@ EXAMPLES: Mapping[str, list[tuple[Op, list[Shape]]]] = {
         (AvgPool((W(3, 2, 2, 1, 2), W(2, 3, 3)), count_include_pad=False), [MAPS]),
         (AvgPool((W(3, 2, pad_lo=1, pad_hi=1),)), [(3, 11)]),
         (AvgPool((W(2, 2), W(3, 2, ceil_mode=True), W(2, 3))), [(2, 6, 8, 11)]),
+    ],
+    "blur_pool": [
+        (BlurPool((W(3, 2, pad_lo=1, pad_hi=1), W(5, 3, pad_lo=2, pad_hi=2))), [MAPS]),
+        (BlurPool((W(4, 2, pad_lo=1, pad_hi=2), W(2, 1, pad_hi=1))), [MAPS]),
+        (BlurPool((W(1, 2), W(3, 1, 1, -1, -2))), [MAPS]),
+        (BlurPool((W(3, 2, pad_lo=2),)), [(3, 11)]),
+        (BlurPool((W(2, 2), W(3, 1, pad_lo=1, pad_hi=1), W(1, 3))), [(2, 3, 5, 7)]),
     ],
     "global_avg_pool": [
         (GlobalAvgPool(), [MAPS]),
@@ -295,6 +303,20 @@ def _batch_norm(op, inputs, weights):
     return F.batch_norm(inputs[0], mean, var, weights.get("gamma"), weights.get("beta"), eps=op.eps)
 
 
+def _blur_pool(op, inputs, weights):
+    """A convolution by kernels made of torch's own average of two, repeated."""
+    kernel = torch.ones(1, 1, *(1 for _ in op.windows), dtype=inputs[0].dtype)
+    for axis, w in enumerate(op.windows, start=2):
+        for _ in range(w.kernel - 1):
+            widths = [0, 0] * (kernel.ndim - 1 - axis) + [1, 1]
+            wide = F.pad(kernel, widths)
+            size = wide.shape[axis] - 1
+            kernel = (wide.narrow(axis, 0, size) + wide.narrow(axis, 1, size)) / 2
+    channels = inputs[0].shape[1]
+    kernels = {"weight": kernel.expand(channels, *kernel.shape[1:])}
+    return _conv(Conv(channels, channels, op.windows, groups=channels, bias=False), inputs, kernels)
+
+
 def _torch_can_pad(windows) -> bool:
     return all(w.pad_lo == w.pad_hi for w in windows)
 
@@ -432,6 +454,7 @@ TORCH: Mapping[type[Op], Callable[..., torch.Tensor]] = {
     Affine: lambda op, inputs, weights: inputs[0] * op.scale + op.shift,
     MaxPool: _max_pool,
     AvgPool: _avg_pool,
+    BlurPool: _blur_pool,
     GlobalAvgPool: lambda op, inputs, weights: inputs[0].mean(
         dim=tuple(range(2, inputs[0].ndim)), keepdim=op.keep_axes
     ),

@@ -17,6 +17,7 @@ from striate.ops import (
     Add,
     AvgPool,
     BatchNorm,
+    BlurPool,
     ChannelReduce,
     ChannelShuffle,
     Concat,
@@ -373,6 +374,18 @@ FAULTS: Mapping[str, list[tuple[Callable[[], object], type[Exception], str]]] = 
                 "avg_pool: a window of 3 px on 10 px padded by 0 and 3 reads padding only and has no value; "
                 "use less padding"
             ),
+        ),
+    ],
+    "blur_pool": [
+        (
+            lambda: BlurPool((W3, Window(3, 2, ceil_mode=True))),
+            ShapeError,
+            "blur_pool has neither dilation nor ceil_mode; blur by a larger kernel, pad the end",
+        ),
+        (
+            lambda: BlurPool(SQUARE).out_shape((3, 13)),
+            ShapeError,
+            "blur_pool got shape (3, 13), needs feature maps (C, H, W); put it before the flattening",
         ),
     ],
     "global_avg_pool": [

@@ -15,7 +15,7 @@ from contracts.op_examples import ALL, BATCH, NO_ONNX, as_torch
 from striate.errors import ShapeError
 from striate.geometry import Sight, Transposed, Whole, Window
 from striate.graph.to_onnx import IR_VERSION, OPSET
-from striate.ops import AdaptiveAvgPool, Conv, ConvTranspose, Linear
+from striate.ops import AdaptiveAvgPool, BlurPool, Conv, ConvTranspose, Linear
 
 UNIT_FLOAT32 = 2.0**-24
 
@@ -102,6 +102,10 @@ def test_macs_are_the_products_counted_by_a_layer_of_ones(example):
         for windows, counted in ((op.windows, op.macs_on_pixels(*shapes)), (whole, op.macs(*shapes))):
             ones = ConvTranspose(op.in_channels, op.out_channels, windows, op.groups, bias=False)
             assert counted == as_torch(ones, [x], weights).sum().item()
+        return
+    if isinstance(op, BlurPool):
+        assert op.macs(*shapes) == op.convolution(shapes[0][0]).macs(*shapes) > 0
+        assert op.macs_on_pixels(*shapes) == op.convolution(shapes[0][0]).macs_on_pixels(*shapes)
         return
     if not isinstance(op, Conv | Linear):
         assert op.macs(*shapes) == op.macs_on_pixels(*shapes) == 0

@@ -280,6 +280,16 @@ def test_softmax_of_old_opsets_over_single_pixels():
     assert from_onnx(graph([node], shape=("N", 5), opset=9)).node("y").op == Softmax()
 
 
+@pytest.mark.parametrize(("nudge", "kind"), [(0.0, "blur_pool"), (1e-6, "conv")])
+def test_a_binomial_kernel_is_a_blur_and_no_other_is(nudge, kind):
+    taps = np.outer([0.25, 0.5, 0.25], [0.5, 0.5])
+    weight = np.tile(taps, (5, 1, 1, 1)).astype(np.float32)
+    weight[3, 0, 1, 0] += nudge
+    node = helper.make_node("Conv", ["x", "w"], ["y"], group=5, strides=[2, 1], pads=[1, 0, 0, 1])
+    network = same(graph([node], {"w": weight}, shape=("N", 5, 8, 6)))
+    assert kinds(network) == [kind]
+
+
 def test_averages_count_padding_as_the_file_says():
     for counted in (0, 1):
         node = helper.make_node(

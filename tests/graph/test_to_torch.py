@@ -16,13 +16,14 @@ from striate.graph import INPUT, Builder, initialise, reference
 from striate.graph.from_torch import capture
 from striate.graph.to_torch import to_module
 from striate.notation import read
-from striate.ops import Add, AvgPool, Conv, Flatten, Linear, MaxPool
+from striate.ops import Add, AvgPool, BlurPool, Conv, Flatten, Linear, MaxPool
 
 torch = pytest.importorskip("torch")
 
 NETS = [
     ("8C3-BN-R-MP3s2p1-[16C3s2-BN-R-16C3-BN|16C1s2-BN]-R-DW3-BN-SiLU-GAP-10", (3, 29, 31)),
     ("6C3p1:2-BN-LR-AP2-F-7", (2, 12, 13)),
+    ("6C3-BN-R-MP2s1-BP3s2-DW3-BP4p1:2-GAP-7", (2, 12, 13)),
     ("4C3x5s2x1p1:0x2g2-ELU-AAP3x2-F-D0.3-5-SM", (2, 17, 11)),
     ("mobilenet_v2", (3, 32, 40)),
     ("resnet18", (3, 65, 47)),
@@ -121,6 +122,7 @@ def test_a_shared_layer_is_one_module_and_stays_shared():
         ),
         AvgPool((Window(3, 2, 1, 1, 0), Window(2, 1, 1, 0, 1)), count_include_pad=True),
         AvgPool((Window(3, 2, 1, 1, 0), Window(2, 1, 1, 0, 1)), count_include_pad=False),
+        BlurPool((Window(3, 2, 1, 1, 1), Window(4, 1, 1, 2, 1))),
     ],
 )
 def test_pools_with_uneven_padding(op):
@@ -131,6 +133,12 @@ def test_pools_with_uneven_padding(op):
     with torch.inference_mode():
         got = to_module(network)(torch.from_numpy(x)).numpy()
     assert np.abs(got - reference.output(network, x)).max() < 1e-14
+
+
+def test_nothing_of_a_blur_is_trained_or_stored():
+    module = to_module(exact("4C3-R-BP3s2-GAP-3", (2, 9, 8)))
+    assert set(module.state_dict()) == {"conv1.weight", "conv1.bias", "fc1.weight", "fc1.bias"}
+    assert len(list(module.parameters())) == 4
 
 
 def test_a_recipes_batch_norm_settings_reach_the_trained_network():

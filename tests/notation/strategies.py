@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 
 from striate.geometry import Window
 from striate.notation.syntax import WORDS, Convolution, Dense, Depthwise, Norm, Repeat, Residual, default_pad
-from striate.ops import Activation, AdaptiveAvgPool, AvgPool, Dropout, Flatten, GlobalAvgPool, MaxPool
+from striate.ops import Activation, AdaptiveAvgPool, AvgPool, BlurPool, Dropout, Flatten, GlobalAvgPool, MaxPool
 from striate.ops.conv import divisors
 
 biases = st.sampled_from([None, True, False])
 
 
 @st.composite
-def conv_axes(draw):
+def conv_axes(draw, most_dilation=3):
     """One axis of a convolution, padded by default where it can be, or at will."""
-    kernel, dilation = draw(st.integers(1, 5)), draw(st.integers(1, 3))
+    kernel, dilation = draw(st.integers(1, 5)), draw(st.integers(1, most_dilation))
     pad = default_pad(kernel, dilation)
     lo, hi = draw(st.tuples(st.integers(0, 4), st.integers(0, 4)))
     if pad is not None and draw(st.booleans()):
@@ -45,6 +45,7 @@ layers = st.one_of(
     st.builds(Dense, st.integers(1, 5000), biases),
     st.builds(MaxPool, two(pool_axes())),
     st.builds(AvgPool, two(pool_axes(1))),
+    st.builds(BlurPool, two(conv_axes(1))),
     st.builds(AdaptiveAvgPool, two(st.integers(1, 9))),
     st.builds(Dropout, st.floats(0, 1, exclude_max=True)),
 )
@@ -108,7 +109,7 @@ def _item(draw, sort, shape, depth):  # noqa: PLR0911 - one return a sort of lay
             windows = (Window(3, 1, 2, 2, 2), Window(2, 1, 1, 0, 1))
             return Depthwise(windows, draw(biases)), shape
         case "pool" if min(height, width) >= 4:
-            kind = draw(st.sampled_from([MaxPool, AvgPool]))
+            kind = draw(st.sampled_from([MaxPool, AvgPool, BlurPool]))
             return kind((Window(3, 2, pad_lo=1), Window(2, 2))), (channels, (height - 2) // 2 + 1, width // 2)
         case "dropout":
             return Dropout(draw(st.sampled_from([0.1, 0.25]))), shape

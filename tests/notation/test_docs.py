@@ -60,7 +60,7 @@ def test_the_tables_list_every_word_and_they_parse():
 @pytest.mark.parametrize("suffix", first_cells("Suffixes"))
 def test_a_suffix_of_the_table_is_read(suffix):
     for head in {"d": ["8C3", "MP3"], "g": ["8C3"], "b": ["8C3", "DW3", "8"], "n": ["8C3", "DW3", "8"]}.get(
-        suffix[0], ["8C3", "DW3", "MP4", "AP4"]
+        suffix[0], ["8C3", "DW3", "MP4", "AP4", "BP4"] if suffix[0] == "p" else ["8C3", "DW3", "MP4", "AP4", "BP3"]
     ):
         parse(head + suffix)
 

@@ -10,10 +10,20 @@ from striate.errors import NotationError
 from striate.geometry import Window
 from striate.notation import parse
 from striate.notation.syntax import Convolution, Dense, Depthwise, Norm, Repeat, Residual
-from striate.ops import Activation, AdaptiveAvgPool, AvgPool, Dropout, Flatten, GlobalAvgPool, MaxPool, Softmax
+from striate.ops import (
+    Activation,
+    AdaptiveAvgPool,
+    AvgPool,
+    BlurPool,
+    Dropout,
+    Flatten,
+    GlobalAvgPool,
+    MaxPool,
+    Softmax,
+)
 
 LAYERS = (
-    "64C3, DW3, BN, R, R6, LR, ELU, S, T, SiLU, HSig, HS, MP2, AP2, AAP7, GAP, F, D0.5, SM, 10 (dense), 2x(...), "
+    "64C3, DW3, BN, R, R6, LR, ELU, S, T, SiLU, HSig, HS, MP2, AP2, BP3, AAP7, GAP, F, D0.5, SM, 10 (dense), 2x(...), "
     "[...], [...|...]"
 )
 
@@ -49,6 +59,9 @@ def same(kernel, stride=1, dilation=1):
         ("MP3s2p1", MaxPool((Window(3, 2, 1, 1, 1),) * 2)),
         ("MP3x2s1x2d2x1", MaxPool((Window(3, 1, 2), Window(2, 2)))),
         ("AP2x3p1:0", AvgPool((Window(2, 2, pad_lo=1), Window(3, 3, pad_lo=1)))),
+        ("BP3", BlurPool((same(3), same(3)))),
+        ("BP3x5s2x1", BlurPool((same(3, 2), same(5)))),
+        ("BP4s2p1:2", BlurPool((Window(4, 2, pad_lo=1, pad_hi=2),) * 2)),
         ("AAP7", AdaptiveAvgPool((7, 7))),
         ("AAP2x3", AdaptiveAvgPool((2, 3))),
         ("BN", Norm()),

@@ -61,6 +61,7 @@ SCHEMA: Mapping[str, Mapping[int, Field]] = MappingProxyType(
             2: Field(FIXED32),  # f
             3: Field(VARINT),  # i
             4: Field(BYTES),  # s
+            7: Field(FIXED32, repeated=True),  # floats
             8: Field(VARINT, repeated=True),  # ints
             20: Field(VARINT),  # type
         },

@@ -7,7 +7,7 @@ import onnx
 
 from striate.geometry import Window
 from striate.graph.onnx_reading import Reading
-from striate.ops import Array, BatchNorm, Conv, Linear, Shape, new_share
+from striate.ops import Array, BatchNorm, BlurPool, Conv, Linear, Shape, new_share
 
 
 def conv(r: Reading, node: onnx.NodeProto) -> None:
@@ -19,8 +19,18 @@ def conv(r: Reading, node: onnx.NodeProto) -> None:
     weights = {"weight": (node.input[1], weight)}
     if len(node.input) > 2 and node.input[2]:
         weights["bias"] = (node.input[2], r.demand(node, 2, "bias"))
+    if _is_blur(weight, groups, axes) and not weights.get("bias"):
+        r.emit(node, BlurPool(axes), [x])
+        return
     op = Conv(weight.shape[1] * groups, weight.shape[0], axes, groups, bias="bias" in weights)
     r.emit(node, op, [x], weights)
+
+
+def _is_blur(weight: Array, groups: int, axes: tuple[Window, ...]) -> bool:
+    """Whether a kernel is the binomial one, to the bit and in every channel: nothing that was learnt is."""
+    if not len(weight) == groups > 0 or weight.size == groups or any(w.dilation != 1 or w.ceil_mode for w in axes):
+        return False
+    return weight.shape[1] == 1 and bool((weight == BlurPool(axes).taps.astype(weight.dtype)).all())
 
 
 def windows(

@@ -271,6 +271,23 @@ def _avg_pool(op: ops.AvgPool, _: Shape) -> _Layer:
     return _Function(lambda x: padded(x) / padded(torch.ones_like(x)), op.describe())
 
 
+def _blur_pool(op: ops.BlurPool, shape: Shape) -> _Layer:
+    """The kernel is a constant of the function, no buffer: nothing trains it and no state dict holds it."""
+    convolutions: tuple[Any, ...] = (F.conv1d, F.conv2d, F.conv3d)
+    convolve, channels = convolutions[len(op.windows) - 1], shape[0]
+    explicit = any(w.pad_lo != w.pad_hi or w.pad_lo < 0 for w in op.windows)
+    strides, taps = [w.stride for w in op.windows], op.taps
+    padding = [0 if explicit else w.pad_lo for w in op.windows]
+
+    def blur(x: Tensor) -> Tensor:
+        kernel = torch.as_tensor(taps, dtype=x.dtype, device=x.device).expand(channels, 1, *taps.shape)
+        result: Tensor = convolve(x, kernel, stride=strides, padding=padding, groups=channels)
+        return result
+
+    layer = _Function(blur, op.describe())
+    return _Padded(op.windows, 0.0, layer) if explicit else layer
+
+
 def _pads_explicitly(windows: Sequence[Window]) -> bool:
     """Whether torch's pools cannot say the padding: uneven, negative, above half the kernel, ceil_mode on one axis."""
     said = all(w.pad_lo == w.pad_hi >= 0 and 2 * w.pad_lo <= w.kernel for w in windows)
@@ -304,6 +321,7 @@ LAYERS: Mapping[type[ops.Op], Callable[[Any, Shape], _Layer]] = {
     ops.Softmax: lambda _op, _: nn.Softmax(dim=1),
     ops.MaxPool: _max_pool,
     ops.AvgPool: _avg_pool,
+    ops.BlurPool: _blur_pool,
     ops.GlobalAvgPool: _global_avg_pool,
     ops.AdaptiveAvgPool: _adaptive_avg_pool,
     ops.Flatten: lambda _op, _: nn.Flatten(1),

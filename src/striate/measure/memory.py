@@ -13,6 +13,7 @@ from striate.ops import (
     Add,
     Affine,
     AvgPool,
+    BlurPool,
     Concat,
     Dropout,
     Flatten,
@@ -102,7 +103,7 @@ def _needs(node: Node) -> tuple[str, ...]:
             return (node.name,)
         case Softmax():
             return (node.name,)
-        case Activation() | MaxPool() | AvgPool() | AdaptiveAvgPool() | Mul():
+        case Activation() | MaxPool() | AvgPool() | BlurPool() | AdaptiveAvgPool() | Mul():
             return node.inputs
         case op if op.weight_specs():
             return node.inputs

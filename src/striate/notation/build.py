@@ -31,6 +31,7 @@ from striate.ops import (
     Add,
     AvgPool,
     BatchNorm,
+    BlurPool,
     Conv,
     Dropout,
     Flatten,
@@ -50,6 +51,7 @@ _STEMS: Mapping[type, str] = MappingProxyType(
         Dense: "fc",
         MaxPool: "pool",
         AvgPool: "pool",
+        BlurPool: "blur",
         AdaptiveAvgPool: "pool",
         GlobalAvgPool: "pool",
         Flatten: "flatten",
@@ -113,7 +115,7 @@ class _Walk:
     def _too_deep(self, layer: str, op: Op, shape: Shape) -> str:
         height, width = (smallest_input(self._layers, axis) for axis in (0, 1))
         _, *image = self._builder.shape()
-        windows = op.windows if isinstance(op, Conv | MaxPool | AvgPool) else ()
+        windows = op.windows if isinstance(op, Conv | MaxPool | AvgPool | BlurPool) else ()
         return (
             f"notation: {layer} needs {_times([w.extent - w.pad_lo - w.pad_hi for w in windows])} px and gets "
             f"{_times(shape[1:])}: the network is too deep for its {_times(image)} input; give it at least "
@@ -162,7 +164,7 @@ def smallest_input(chain: Chain, axis: int, out_px: int = 1) -> int:
                 out_px = max(smallest_input(body, axis, out_px), smallest_input(shortcut, axis, out_px))
             case GlobalAvgPool() | AdaptiveAvgPool() | Flatten():
                 out_px = 1
-            case Convolution() | Depthwise() | MaxPool() | AvgPool():
+            case Convolution() | Depthwise() | MaxPool() | AvgPool() | BlurPool():
                 out_px = max(1, _needs(item.windows[axis], out_px))
             case _:
                 pass

@@ -26,6 +26,7 @@ from striate.ops import (
     Add,
     AvgPool,
     BatchNorm,
+    BlurPool,
     Conv,
     Dropout,
     Flatten,
@@ -159,7 +160,7 @@ def _read(node: Node) -> Layer:
             return AvgPool(windows)
         case Activation() | Softmax() | Flatten() | Dropout():
             return node.op
-        case MaxPool() | AvgPool() | GlobalAvgPool() | AdaptiveAvgPool():
+        case MaxPool() | AvgPool() | BlurPool() | GlobalAvgPool() | AdaptiveAvgPool():
             return node.op
         case _:
             raise _refusal(node, f"is {node.op.kind}, for which it has no letters")

@@ -21,10 +21,10 @@ from striate.notation.syntax import (
     Windows,
     default_pad,
 )
-from striate.ops import AdaptiveAvgPool, AvgPool, Dropout, MaxPool
+from striate.ops import AdaptiveAvgPool, AvgPool, BlurPool, Dropout, MaxPool
 
 ALLOWED = (
-    f"allowed here: 64C3, DW3, BN, {', '.join(ACTIVATIONS)}, MP2, AP2, AAP7, GAP, F, D0.5, SM, 10 (dense), "
+    f"allowed here: 64C3, DW3, BN, {', '.join(ACTIVATIONS)}, MP2, AP2, BP3, AAP7, GAP, F, D0.5, SM, 10 (dense), "
     "2x(...), [...], [...|...]"
 )
 SUFFIXES = {
@@ -150,6 +150,7 @@ _READERS: Mapping[str, Callable[[Scanner], Layer]] = MappingProxyType(
         "AAP": _adaptive,
         "MP": lambda scan: MaxPool(_pool(scan, allowed="spd")),
         "AP": lambda scan: AvgPool(_pool(scan, allowed="sp")),
+        "BP": lambda scan: BlurPool(_convolution(scan, allowed="sp")[0]),
         "DW": _depthwise,
         "D": _dropout,
     }

@@ -16,6 +16,7 @@ from striate.ops import (
     Activation,
     AdaptiveAvgPool,
     AvgPool,
+    BlurPool,
     Dropout,
     Flatten,
     GlobalAvgPool,
@@ -83,7 +84,7 @@ class Residual:
 
 
 Biased = Convolution | Depthwise | Dense
-Settled = Activation | Softmax | MaxPool | AvgPool | GlobalAvgPool | AdaptiveAvgPool | Flatten | Dropout
+Settled = Activation | Softmax | MaxPool | AvgPool | BlurPool | GlobalAvgPool | AdaptiveAvgPool | Flatten | Dropout
 Layer = Biased | Norm | Settled
 Item = Layer | Repeat | Residual
 Chain = tuple[Item, ...]

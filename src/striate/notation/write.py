@@ -19,7 +19,7 @@ from striate.notation.syntax import (
     Residual,
     default_pad,
 )
-from striate.ops import AdaptiveAvgPool, AvgPool, Dropout, GlobalAvgPool, MaxPool
+from striate.ops import AdaptiveAvgPool, AvgPool, BlurPool, Dropout, GlobalAvgPool, MaxPool
 
 _WORD_OF = {layer: word for word, layer in WORDS.items()}
 
@@ -55,18 +55,28 @@ def write_layer(layer: Layer) -> str:
             return f"DW{_convolution(windows)}{_bias(bias)}"
         case Dense(features, bias):
             return f"{features}{_bias(bias)}"
-        case MaxPool(windows) | AvgPool(windows):
-            return ("MP" if isinstance(layer, MaxPool) else "AP") + _pool(windows)
+        case MaxPool(windows) | AvgPool(windows) | BlurPool(windows):
+            return _windowed(layer, windows)
         case AdaptiveAvgPool(out):
             return f"AAP{_axes([str(n) for n in out])}"
         case _:
             return f"D{Decimal(repr(layer.p)):f}" if isinstance(layer, Dropout) else _WORD_OF[layer]
 
 
+def _windowed(layer: MaxPool | AvgPool | BlurPool, windows: Sequence[Window]) -> str:
+    match layer:
+        case BlurPool():  # its padding is that of a convolution
+            return f"BP{_convolution(windows)}"
+        case _:
+            return ("MP" if isinstance(layer, MaxPool) else "AP") + _pool(windows)
+
+
 def unsayable(layer: Layer) -> str:
     """What about `layer` the notation has no letters for, to follow "it"; empty where it can be written."""
     match layer:
-        case Convolution(windows=windows) | Depthwise(windows=windows) | MaxPool(windows) | AvgPool(windows):
+        case Convolution(windows=windows) | Depthwise(windows=windows):
+            reason = _unsayable_windows(windows)
+        case MaxPool(windows) | AvgPool(windows) | BlurPool(windows):
             reason = _unsayable_windows(windows)
         case AdaptiveAvgPool(out):
             reason = _unsayable_axes(len(out))

@@ -12,6 +12,7 @@ from striate.ops.base import WeightSpec as WeightSpec
 from striate.ops.batch_norm import BatchNorm as BatchNorm
 from striate.ops.batch_norm import kept_share as kept_share
 from striate.ops.batch_norm import new_share as new_share
+from striate.ops.blur_pool import BlurPool as BlurPool
 from striate.ops.conv import Conv as Conv
 from striate.ops.curves import CURVES as CURVES
 from striate.ops.elementwise import Affine as Affine

@@ -9,6 +9,7 @@ from striate.ops.activation import Activation, Softmax
 from striate.ops.adaptive_max_pool import AdaptiveMaxPool
 from striate.ops.base import Op
 from striate.ops.batch_norm import BatchNorm
+from striate.ops.blur_pool import BlurPool
 from striate.ops.conv import Conv
 from striate.ops.elementwise import Affine, Div, PReLU, Scale, Shift, Sub
 from striate.ops.linear import Linear
@@ -38,6 +39,7 @@ OPS: Mapping[str, type[Op]] = MappingProxyType(
             Softmax,
             MaxPool,
             AvgPool,
+            BlurPool,
             GlobalAvgPool,
             AdaptiveAvgPool,
             AdaptiveMaxPool,
