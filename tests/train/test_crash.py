@@ -77,7 +77,7 @@ def test_the_crash_test_can_fail(dataset, recipe, builder, tmp_path, monkeypatch
 
     def forget(session, checkpoint):
         restore(session, checkpoint)
-        for buffer in session.momentum().values():
+        for buffer in session.stepper.optimizer.buffers().values():
             buffer.zero_()
 
     monkeypatch.setattr(loop.Session, "restore", forget)

@@ -142,6 +142,23 @@ def test_without_a_test_part_the_headline_is_validations(dataset, recipe, builde
     assert result.to_json()["measured_on"] == "validation"
 
 
+OPTIONS = {
+    "muon": {"optimizer": "muon", "norm_lr_factor": 8.0},
+}
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_with_each_option_a_stopped_run_resumes_to_the_same_bits(seeded, dataset, recipe, builder, tmp_path, option):
+    recipe = recipe.changed(**OPTIONS[option])
+    whole, stopped = Run(tmp_path / "whole"), Run(tmp_path / "stopped")
+    train(build(builder, recipe, dataset.classes), dataset, recipe, whole)
+    with pytest.raises(Stopped):
+        train(build(builder, recipe, dataset.classes), dataset, recipe, stopped, StopAfter(11))
+    resume(stopped.path, builder, lambda _: dataset)
+    for name in ("weights.safetensors", "metrics.jsonl", "recipe.json"):
+        assert (whole.path / name).read_bytes() == (stopped.path / name).read_bytes(), name
+
+
 @pytest.mark.parametrize("steps", [1, 8, 9, 23, 24])
 @pytest.mark.parametrize("checkpoint_seconds", [0.0, 1000.0])
 def test_a_stopped_run_resumes_to_the_same_bits(seeded, dataset, recipe, builder, tmp_path, steps, checkpoint_seconds):

@@ -39,9 +39,9 @@ def test_a_start_that_was_killed_before_it_began_may_be_repeated(run):
 
 def test_a_run_of_another_format_is_refused(run):
     environment = run.read("environment.json")
-    (run.path / "environment.json").write_text(json.dumps(environment | {"format": 2}))
+    (run.path / "environment.json").write_text(json.dumps(environment | {"format": 1}))
     message = (
-        f"{run.path}: is a run of format 2, this striate reads 1; "
+        f"{run.path}: is a run of format 1, this striate reads 2; "
         "use the striate that wrote it (environment.json names it) or train again"
     )
     with pytest.raises(RunError, match=f"^{re.escape(message)}$"):

@@ -8,10 +8,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from striate.data.augmentation import Augmentation
-from striate.train import step
+from striate.train import machine
 from striate.train.feed import Feed, Normaliser, Pixels, steps_per_epoch
 from striate.train.loop import build
-from striate.train.step import Stepper, prepare, quiet_machine, sgd, train_mode
+from striate.train.machine import quiet_machine
+from striate.train.optimizer import optimizer_for
+from striate.train.step import Stepper, prepare, train_mode
 
 
 @pytest.fixture
@@ -19,7 +21,7 @@ def stepper(dataset, recipe, builder):
     module = prepare(build(builder, recipe, dataset.classes), recipe)
     normaliser = Normaliser.of(dataset.preprocessing, channels_last=True)
     feed = Feed(Pixels.of(dataset.train), normaliser, Augmentation(), 5, steps_per_epoch(61, 8))
-    return Stepper(module, sgd(module, recipe), feed, recipe, 24)
+    return Stepper(module, optimizer_for(module, recipe), feed, recipe, 24)
 
 
 def test_a_step_is_nesterovs_by_hand(stepper):
@@ -27,7 +29,7 @@ def test_a_step_is_nesterovs_by_hand(stepper):
     stepper.module[5].p = 0.0  # the hand has no dice
     stepper.module.double()
     stepper.feed.normaliser = lambda images: images.double() / 255
-    optimizer = sgd(stepper.module, stepper.recipe)
+    optimizer = optimizer_for(stepper.module, stepper.recipe)
     stepper = Stepper(stepper.module, optimizer, stepper.feed, stepper.recipe, 24)
     hand = copy.deepcopy(stepper.module)
     velocity = {name: torch.zeros_like(p) for name, p in hand.named_parameters()}
@@ -72,14 +74,14 @@ def test_the_machine_is_left_as_found():
 def test_seeded_weights_depend_on_the_seed_alone():
     weights = []
     for seed in (3, 4, 3):
-        with step.seeded(seed):
+        with machine.seeded(seed):
             weights.append(nn.Linear(4, 3).weight)
     assert torch.equal(weights[0], weights[2])
     assert not torch.equal(weights[0], weights[1])
 
 
 def test_only_weights_of_more_than_one_dimension_decay(stepper):
-    groups = stepper.optimizer.param_groups
+    groups = stepper.optimizer.inner.param_groups
     decays = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
     got = {name: decays[id(p)] for name, p in stepper.module.named_parameters()}
     assert got == {"0.weight": 5e-4, "1.weight": 0.0, "1.bias": 0.0, "6.weight": 5e-4, "6.bias": 0.0}
@@ -90,7 +92,7 @@ def test_frozen_parameters_are_left_out_and_frozen_batchnorm_keeps_its_statistic
     module[6].requires_grad_(True)
     train_mode(module)
     assert [part.training for part in module] == [True, False, True, True, True, True, True]
-    assert [len(group["params"]) for group in sgd(module, stepper.recipe).param_groups] == [1, 1]
+    assert [len(group["params"]) for group in optimizer_for(module, stepper.recipe).inner.param_groups] == [1, 1]
 
 
 def test_batchnorms_constants_are_the_networks_unless_given(recipe):

@@ -57,7 +57,7 @@ def _times(before: Network, after: Network, x: Array) -> tuple[float, float]:
     import torch
 
     from striate.graph.to_torch import to_module
-    from striate.train.step import quiet_machine
+    from striate.train.machine import quiet_machine
 
     modules = [to_module(net.astype(np.float32)).eval() for net in (before, after)]
     batch, laps = torch.from_numpy(x), np.empty((ROUNDS, 2))

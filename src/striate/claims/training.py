@@ -97,7 +97,7 @@ def train(net: Network, data: Material, plan: Plan, seed: int, each_step: EachSt
     import torch
 
     from striate.graph.to_torch import to_module
-    from striate.train.step import quiet_machine
+    from striate.train.machine import quiet_machine
 
     module = to_module(net)
     _normalise_by(module, plan.norm)

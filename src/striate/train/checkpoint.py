@@ -24,7 +24,7 @@ GENERATIONS = 2
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What a run continues from. Tensors are named weights/..., momentum/... and best/..."""
+    """What a run continues from. Tensors are named weights/..., optimizer/... and best/..."""
 
     serial: int
     progress: Progress

@@ -8,7 +8,8 @@ from statistics import median
 
 from striate.data.dataset import Dataset, Part
 from striate.train.evaluate import evaluate
-from striate.train.step import Stepper, sgd
+from striate.train.optimizer import optimizer_for
+from striate.train.step import Stepper
 
 STEPS = 3
 BUDGET_SECONDS = 3.0  # a large network is measured by fewer steps
@@ -21,7 +22,7 @@ def estimate_seconds(stepper: Stepper, dataset: Dataset, done_steps: int) -> flo
     touched. Checkpoints are not counted.
     """
     module = copy.deepcopy(stepper.module)
-    trial = Stepper(module, sgd(module, stepper.recipe), stepper.feed, stepper.recipe, stepper.total_steps)
+    trial = Stepper(module, optimizer_for(module, stepper.recipe), stepper.feed, stepper.recipe, stepper.total_steps)
     steps = stepper.feed.steps
     step_seconds = [trial(0, 0).seconds]
     while len(step_seconds) <= STEPS and sum(step_seconds) < BUDGET_SECONDS:

@@ -12,8 +12,8 @@ from striate.data.preprocess import Preprocessing
 from striate.errors import RunError, ShapeError
 from striate.train import metrics
 from striate.train.feed import Normaliser, Pixels
+from striate.train.machine import flags_kept
 from striate.train.metrics import Evaluation
-from striate.train.step import flags_kept
 
 
 def evaluate(

@@ -18,13 +18,15 @@ from striate.train.checkpoint import Checkpoint
 from striate.train.estimate import estimate_seconds
 from striate.train.evaluate import evaluate
 from striate.train.feed import Feed, Normaliser, Pixels, steps_per_epoch
+from striate.train.machine import flags_kept, quiet_machine, seeded
 from striate.train.metrics import Evaluation
 from striate.train.observer import Observer, Plan, Step
+from striate.train.optimizer import optimizer_for
 from striate.train.progress import Progress
 from striate.train.recipe import Recipe
 from striate.train.result import Result
 from striate.train.state import Run
-from striate.train.step import Stepper, flags_kept, not_finite, prepare, quiet_machine, seeded, sgd, train_mode
+from striate.train.step import Stepper, not_finite, prepare, train_mode
 from striate.train.weights import plain, restore, snapshot
 
 ModuleBuilder = Callable[[Recipe, tuple[str, ...]], nn.Module]  # recipe, class names -> network
@@ -243,7 +245,7 @@ class Session:
         if self.run is None:
             return
         start = time.perf_counter()
-        if name := not_finite(self.module, self.momentum()):
+        if name := not_finite(self.module, self.stepper.optimizer.buffers()):
             raise RunError(
                 f"training diverged: {name} is no longer finite in epoch {self.progress.epoch + 1}; "
                 f"lower peak_lr (now {self.recipe.peak_lr}) and train into another --out"
@@ -256,26 +258,22 @@ class Session:
     def checkpoint(self) -> Checkpoint:
         """All that the rest of the run depends on, copied."""
         tensors = {f"weights/{name}": tensor for name, tensor in snapshot(self.module).items()}
-        tensors |= {f"momentum/{name}": plain(buffer) for name, buffer in self.momentum().items()}
+        buffers = self.stepper.optimizer.buffers()
+        tensors |= {f"optimizer/{name}": plain(buffer) for name, buffer in buffers.items()}
         tensors |= {f"best/{name}": tensor for name, tensor in self.best.items()}
         return Checkpoint(self.serial, self.progress, tensors)
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Take over weights, momentum and progress of a checkpoint."""
+        """Take over weights, the optimizer's state and progress of a checkpoint."""
         where = f"checkpoint {checkpoint.serial}"
         restore(self.module, _under("weights/", checkpoint.tensors), where)
-        momentum, saved = self.momentum(), _under("momentum/", checkpoint.tensors)
-        if momentum.keys() != saved.keys():
-            raise RunError(f"{where}: momentum is for other parameters; the network must be the one trained")
-        for name, buffer in momentum.items():
+        buffers, saved = self.stepper.optimizer.buffers(), _under("optimizer/", checkpoint.tensors)
+        if buffers.keys() != saved.keys():
+            raise RunError(f"{where}: the optimizer is for other parameters; the network must be the one trained")
+        for name, buffer in buffers.items():
             buffer.copy_(saved[name])
         self.best = _under("best/", checkpoint.tensors)
         self.progress, self.serial = checkpoint.progress, checkpoint.serial
-
-    def momentum(self) -> dict[str, Tensor]:
-        """Momentum buffers by parameter name; empty without momentum."""
-        state = self.stepper.optimizer.state
-        return {n: state[p]["momentum_buffer"] for n, p in self.module.named_parameters() if p in state}
 
 
 def _session(module: nn.Module, dataset: Dataset, recipe: Recipe, run: Run | None, observer: Observer) -> Session:
@@ -294,7 +292,7 @@ def _session(module: nn.Module, dataset: Dataset, recipe: Recipe, run: Run | Non
         recipe.seed,
         steps,
     )
-    stepper = Stepper(module, sgd(module, recipe), feed, recipe, steps * int(recipe.epochs))
+    stepper = Stepper(module, optimizer_for(module, recipe), feed, recipe, steps * int(recipe.epochs))
     return Session(stepper, dataset, observer, run)
 
 

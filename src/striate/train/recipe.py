@@ -60,7 +60,19 @@ class Recipe(BaseModel):
     epochs: Annotated[int | Auto, between(1, 100_000)] = Field("auto", description="passes over the training part")
     batch_images: Annotated[int | Auto, between(2, 65_536)] = Field("auto", description="most images a step")
     peak_lr: Annotated[float | Auto, between(1e-8, 100)] = Field("auto", description="learning rate after warm-up")
+    optimizer: Literal["sgd", "muon"] = Field("sgd", description="muon moves convolution filters, sgd all else")
     momentum: Annotated[float, between(0, 0.9999)] = Field(0.9, description="Nesterov momentum; 0 is plain SGD")
+    muon_lr: Annotated[float, between(1e-8, 100)] = Field(0.24, description="muon's learning rate after warm-up")
+    muon_momentum: Annotated[float, between(0, 0.9999)] = Field(0.6, description="muon's Nesterov momentum")
+    muon_norm: Literal["fixed", "free"] = Field(
+        "fixed", description="filters keep the norm sqrt(out), for networks that normalise; or are free and decay"
+    )
+    norm_lr_factor: Annotated[float, between(1e-3, 1000)] = Field(
+        1.0, description="rate of normalisation's scales and shifts, in multiples of the schedule's"
+    )
+    dense_lr_factor: Annotated[float, between(1e-3, 1000)] = Field(
+        1.0, description="rate of dense layers' weights, in multiples of the schedule's"
+    )
     weight_decay: Annotated[float, between(0, 1)] = Field(
         5e-4, description="L2 pull on weights; never on biases and normalisation"
     )

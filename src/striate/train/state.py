@@ -41,7 +41,7 @@ from striate.train.recipe import Recipe, load_recipe
 from striate.train.result import Result
 from striate.train.weights import from_bytes, to_bytes
 
-FORMAT = 1  # of the folder; raise it when a reader of the old form would misread the new one
+FORMAT = 2  # of the folder; raise it when a reader of the old form would misread the new one
 FILES = {
     "environment.json",
     "dataset.json",

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -15,41 +14,11 @@ from torch import Tensor, nn
 from striate.data.random import bits
 from striate.errors import RunError
 from striate.train.feed import Feed
+from striate.train.optimizer import Optimizer
 from striate.train.recipe import Recipe
 from striate.train.schedule import learning_rate
 
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seed torch's CPU generator inside the block and leave it as found: for building weights."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield
-
-
-@contextmanager
-def quiet_machine(threads: int) -> Iterator[None]:
-    """Run with this many threads; put back the caller's thread count and random state afterwards."""
-    was = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        torch.set_num_threads(was)
-
-
-@contextmanager
-def flags_kept(module: nn.Module) -> Iterator[None]:
-    """Put back each submodule's training flag afterwards."""
-    was = [(part, part.training) for part in module.modules()]
-    try:
-        yield
-    finally:
-        for part, flag in was:
-            part.training = flag
 
 
 def prepare(module: nn.Module, recipe: Recipe) -> nn.Module:
@@ -72,35 +41,11 @@ def train_mode(module: nn.Module) -> None:
             part.eval()
 
 
-def sgd(module: nn.Module, recipe: Recipe) -> torch.optim.SGD:
-    """SGD with Nesterov momentum on the trainable parameters; one-dimensional ones are not decayed.
-
-    One-dimensional are the biases and the scales and shifts of normalisation. Momentum starts as zeros, which
-    gives the same first step as none and makes the state complete from the start. Fused: the fastest of
-    torch's three forms on a CPU (bench/trainer.py's network: 0.46 ms against 0.64 and 0.72).
-    """
-    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.SGD(
-        [group for group in groups if group["params"]],
-        lr=0.0,  # set at each step
-        momentum=recipe.momentum,
-        nesterov=recipe.momentum > 0,
-        fused=True,
-    )
-    if recipe.momentum > 0:
-        for parameter in trained:
-            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-    return optimizer
-
-
-def not_finite(module: nn.Module, momentum: Mapping[str, Tensor]) -> str | None:
+def not_finite(module: nn.Module, buffers: Mapping[str, Tensor]) -> str | None:
     """The name of a tensor that training has driven out of the finite numbers, if there is one.
 
-    Looked at are parameters, momentum and BatchNorm's statistics; a network's own buffers may hold infinity.
+    Looked at are parameters, the optimizer's buffers and BatchNorm's statistics; a network's own buffers may hold
+    infinity.
     """
     statistics = {
         f"{place}.{name}": buffer
@@ -108,7 +53,7 @@ def not_finite(module: nn.Module, momentum: Mapping[str, Tensor]) -> str | None:
         if isinstance(part, BatchNorm)
         for name, buffer in part.named_buffers()
     }
-    tensors = dict(module.named_parameters()) | statistics | {f"momentum of {n}": b for n, b in momentum.items()}
+    tensors = dict(module.named_parameters()) | statistics | {f"momentum of {n}": b for n, b in buffers.items()}
     return next((name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())), None)
 
 
@@ -128,7 +73,7 @@ class Stepper:
     """The step as a function of (epoch, step), given the weights and momentum it updates."""
 
     module: nn.Module
-    optimizer: torch.optim.SGD
+    optimizer: Optimizer
     feed: Feed
     recipe: Recipe
     total_steps: int
@@ -141,8 +86,6 @@ class Stepper:
         start = time.perf_counter()
         done_steps = epoch * self.feed.steps + step
         rate = learning_rate(done_steps, self.total_steps, self.recipe)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
         images, labels = self.feed.batch(epoch, step)
         torch.default_generator.manual_seed(int(bits(self.recipe.seed, "step", epoch, step)[0] >> 1))
         logits = self.module(images)  # (B, K)
@@ -154,9 +97,9 @@ class Stepper:
                 f"(epoch {epoch + 1}, learning rate {rate:.3g}); lower peak_lr (now {self.recipe.peak_lr}) "
                 "and train into another --out"
             )
-        self.optimizer.zero_grad(set_to_none=True)
+        self.module.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
+        self.optimizer.step(rate)
         right = _right(logits, labels)
         return Outcome(value, right, len(labels), rate, time.perf_counter() - start)
 
