@@ -13,6 +13,7 @@ from onnx.reference import ReferenceEvaluator
 from striate.errors import NetworkError, ShapeError
 from striate.geometry import Window
 from striate.graph import INPUT, Builder, Network, Node
+from striate.graph.from_onnx import from_onnx
 from striate.graph.reference import run
 from striate.graph.to_onnx import IR_VERSION, LOGITS, OPSET, tensor_names, to_bytes, to_onnx
 from striate.ops import (
@@ -22,6 +23,7 @@ from striate.ops import (
     Add,
     AvgPool,
     BatchNorm,
+    BlurPool,
     Concat,
     Conv,
     Dropout,
@@ -102,6 +104,7 @@ SINGLES = {
     ),
     "average pool, ceil without padding": AvgPool((Window(2, 2, ceil_mode=True), Window(3, 2, ceil_mode=True))),
     "average pool, dilated": AvgPool((Window(2, 1, 3, 1, 1), Window(3, 2, 2)), count_include_pad=False),
+    "blur": BlurPool((Window(3, 2, 1, 1, 1), Window(4, 1, 1, 1, 2))),
     "global pool": GlobalAvgPool(),
     "global pool, axes kept": GlobalAvgPool(keep_axes=True),
     "adaptive pool": AdaptiveAvgPool((13, 5)),
@@ -116,6 +119,11 @@ SINGLES = {
 @pytest.mark.parametrize("op", SINGLES.values(), ids=SINGLES)
 def test_each_layer_equals_the_reference(op):
     agrees(single(op))
+
+
+def test_a_blur_is_read_back_as_one():
+    network = single(SINGLES["blur"])
+    assert from_onnx(to_onnx(network)).nodes[0].op == SINGLES["blur"]
 
 
 @pytest.mark.parametrize(
