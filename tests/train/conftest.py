@@ -48,7 +48,7 @@ def recipe(dataset) -> Recipe:
         seed=7,
         checkpoint_seconds=0.0,
     )
-    return resolve(wanted, images=len(dataset.train), channels=3, size=(9, 11), classes=len(CLASSES), cores=1)[0]
+    return resolve(wanted, images=len(dataset.train), channels=3, size=(9, 11), classes=CLASSES, cores=1)[0]
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ RECIPES = st.builds(
     flip=st.sampled_from(["auto", True, False]),
     bn_eps=st.one_of(st.just("network"), st.floats(1e-12, 1)),
     decay=st.sampled_from(["linear", "cosine"]),
+    decay_at=st.lists(st.floats(0, 1), max_size=4),
 )
 
 
@@ -42,6 +43,8 @@ def test_json_gives_back_an_equal_recipe(recipe):
         ({"flip": "yes"}, "recipe: flip = 'yes'; allowed: true or false or 'auto'"),
         ({"fit": "squeeze"}, "recipe: fit = 'squeeze'; allowed: 'crop' or 'pad' or 'stretch'"),
         ({"net": 3}, "recipe: net = 3; allowed: a text"),
+        ({"decay_at": [0.5, 1.5]}, "recipe: decay_at = [0.5, 1.5]; allowed: a list of numbers, 0 to 1"),
+        ({"decay_at": 0.5}, "recipe: decay_at = 0.5; allowed: a list of numbers, 0 to 1"),
     ],
 )
 def test_a_wrong_value_is_told_in_one_line(values, message):

@@ -8,7 +8,7 @@ from striate.errors import RecipeError
 from striate.train.recipe import Recipe
 from striate.train.resolve import resolve
 
-FACTS = {"images": 4500, "channels": 3, "size": (56, 84), "classes": 10, "cores": 2}
+FACTS = {"images": 4500, "channels": 3, "size": (56, 84), "classes": ("coat", "shirt"), "cores": 2}
 
 
 def test_each_automatic_choice_has_value_and_reason():
@@ -28,7 +28,7 @@ def test_each_automatic_choice_has_value_and_reason():
 
 @given(st.integers(2, 10**6), st.integers(1, 64))
 def test_every_size_of_data_gives_a_complete_legal_recipe(images, cores):
-    recipe, _ = resolve(Recipe(), images=images, channels=1, size=(7, 11), classes=2, cores=cores)
+    recipe, _ = resolve(Recipe(), images=images, channels=1, size=(7, 11), classes=("a", "b"), cores=cores)
     assert recipe.unresolved() == ()
     assert 10 <= recipe.epochs <= 100
     assert 8 <= recipe.batch_images <= 128
@@ -45,16 +45,19 @@ def test_the_rate_follows_the_batch():
     assert resolve(Recipe(batch_images=32), **FACTS)[0].peak_lr == 0.025
 
 
-def test_mirroring_is_for_data_known_to_bear_it():
-    assert resolve(Recipe(data="letters/"), **FACTS)[0].flip is False
-    assert resolve(Recipe(data="fashion-mnist"), **FACTS)[0].flip is True
+def test_mirroring_is_for_classes_that_bear_it():
+    assert resolve(Recipe(), **FACTS | {"classes": ("a", "b")})[0].flip is False
+    recipe, choices = resolve(Recipe(), **FACTS)
+    assert recipe.flip is True
+    reason = "no class is named like a digit, letter, side or sign, so a mirrored 'coat' stays one"
+    assert {choice.name: choice.reason for choice in choices}["flip"] == reason
 
 
 @pytest.mark.parametrize(
     ("facts", "message"),
     [
         ({"images": 1}, r"^data: 1 image\(s\) to train on; BatchNorm needs at least 2, add images$"),
-        ({"classes": 1}, r"^data: 1 class\(es\); a classifier needs at least 2, add a class$"),
+        ({"classes": ("coat",)}, r"^data: 1 class\(es\); a classifier needs at least 2, add a class$"),
     ],
 )
 def test_data_that_cannot_be_trained_on_is_refused(facts, message):

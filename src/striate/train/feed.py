@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from striate.data.augment import augment
+from striate.data.augment import augment, mix
 from striate.data.augmentation import Augmentation
 from striate.data.dataset import Part
 from striate.data.preprocess import Preprocessing
 from striate.data.random import epoch_order
+from striate.train.recipe import Recipe
 
 
 def steps_per_epoch(images: int, batch_images: int) -> int:
@@ -68,6 +69,11 @@ class Normaliser:
         return pixels.mul_(self.scale).add_(self.shift)
 
 
+def augmentation_of(recipe: Recipe) -> Augmentation:
+    """The resolved recipe's augmentation: its keys of the same names."""
+    return Augmentation(**{field.name: getattr(recipe, field.name) for field in fields(Augmentation)})
+
+
 @dataclass(slots=True)
 class Feed:
     """The training part as a function (epoch, step) -> batch."""
@@ -81,15 +87,25 @@ class Feed:
     _order: Tensor | None = None
 
     def batch(self, epoch: int, step: int) -> tuple[Tensor, Tensor]:
-        """Return images (B, C, H, W) float32 and labels (B,).
+        """Return images (B, C, H, W) float32 and targets: labels (B,), or of mixed images shares (B, K) float32.
 
         The order depends on (seed, epoch) and each image's augmentation on (seed, epoch, image) alone, so a
-        batch is the same whoever asks for it and whenever.
+        batch is the same whoever asks for it and whenever. A partner to mix with comes from the whole part and is
+        augmented as it is in its own place.
         """
         order = self._epoch_order(epoch)
         rows = order[batch_bounds(step, self.steps, len(order))]
-        images = augment(self.pixels.images[rows], rows, epoch, self.seed, self.augmentation)
-        return self.normaliser(images), self.pixels.labels[rows]
+        own, labels = self._input(rows, epoch), self.pixels.labels[rows]
+        if not self.augmentation.mixes:
+            return own, labels
+        size = (own.shape[2], own.shape[3])
+        mixed = mix(rows, epoch, self.seed, self.augmentation, len(order), size)
+        other = self._input(mixed.partner, epoch)
+        classes = int(self.pixels.labels.max()) + 1  # every class is in the training part
+        return mixed.inputs(own, other), mixed.targets(labels, self.pixels.labels[mixed.partner], classes)
+
+    def _input(self, rows: Tensor, epoch: int) -> Tensor:
+        return self.normaliser(augment(self.pixels.images[rows], rows, epoch, self.seed, self.augmentation))
 
     def _epoch_order(self, epoch: int) -> Tensor:
         if self._order is None or self._order_epoch != epoch:

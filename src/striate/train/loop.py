@@ -11,13 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from striate.data import dataset as datasets
-from striate.data.augmentation import Augmentation
 from striate.data.dataset import Dataset
 from striate.errors import RecipeError, RunError, ShapeError
 from striate.train.checkpoint import Checkpoint
 from striate.train.estimate import estimate_seconds
 from striate.train.evaluate import evaluate
-from striate.train.feed import Feed, Normaliser, Pixels, steps_per_epoch
+from striate.train.feed import Feed, Normaliser, Pixels, augmentation_of, steps_per_epoch
 from striate.train.machine import flags_kept, quiet_machine, seeded
 from striate.train.metrics import Evaluation
 from striate.train.observer import Observer, Plan, Step
@@ -288,7 +287,7 @@ def _session(module: nn.Module, dataset: Dataset, recipe: Recipe, run: Run | Non
     feed = Feed(
         Pixels.of(dataset.train),
         Normaliser.of(dataset.preprocessing, recipe.channels_last),
-        Augmentation(flip=bool(recipe.flip), shift_px=int(recipe.shift_px), cutout_px=recipe.cutout_px),
+        augmentation_of(recipe),
         recipe.seed,
         steps,
     )

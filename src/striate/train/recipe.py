@@ -8,9 +8,9 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from striate.errors import RecipeError
 
@@ -26,8 +26,9 @@ class Between:
     high: float
 
     def __call__(self, value: T) -> T:
-        """Return the value. Raises: ValueError if it is a number out of range."""
-        if isinstance(value, int | float) and not self.low <= value <= self.high:
+        """Return the value. Raises: ValueError if it is a number out of range, or a list with one."""
+        numbers = value if isinstance(value, tuple) else (value,)
+        if any(isinstance(number, int | float) and not self.low <= number <= self.high for number in numbers):
             raise ValueError(str(self))
         return value
 
@@ -38,6 +39,13 @@ class Between:
 def between(low: float, high: float) -> AfterValidator:
     """A pydantic check that a number lies in low..high."""
     return AfterValidator(Between(low, high))
+
+
+def _as_tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+Numbers = Annotated[tuple[float, ...], BeforeValidator(_as_tuple)]  # files have lists; a frozen value has tuples
 
 
 class Recipe(BaseModel):
@@ -82,12 +90,40 @@ class Recipe(BaseModel):
     warmup_share: Annotated[float, between(0, 0.9)] = Field(
         0.2, description="share of the steps in which the rate rises"
     )
-    decay: Literal["linear", "cosine"] = Field("linear", description="how the rate falls after its peak")
-    flip: bool | Auto = Field("auto", description="mirror half of the images left to right")
+    decay: Literal["linear", "cosine", "polynomial", "step", "constant"] = Field(
+        "linear", description="how the rate falls after its peak"
+    )
+    lr_start: Annotated[float, between(0, 1)] = Field(0.0, description="where warm-up starts, as a share of the peak")
+    lr_floor: Annotated[float, between(0, 1)] = Field(0.0, description="where the fall ends, as a share of the peak")
+    decay_power: Annotated[float, between(0.1, 10)] = Field(2.0, description="exponent of the polynomial decay")
+    decay_at: Annotated[Numbers, between(0, 1)] = Field(
+        (0.5, 0.75), description="shares of the run after which the step decay lowers the rate"
+    )
+    decay_factor: Annotated[float, between(1e-4, 1)] = Field(0.1, description="by how much the step decay lowers it")
+    crop_area: Annotated[float, between(0.01, 1)] = Field(
+        1.0, description="least share of the image's area in a random crop, scaled back; 1 is none"
+    )
+    crop_ratio: Annotated[float, between(1, 10)] = Field(
+        4 / 3, description="largest factor on width / height of a random crop"
+    )
+    flip: bool | Auto = Field("auto", description="mirror each image left to right in every second epoch")
     shift_px: Annotated[int | Auto, between(0, 1024)] = Field(
         "auto", description="largest random shift along each axis"
     )
+    brightness: Annotated[float, between(0, 1)] = Field(0.0, description="reach of a random factor on brightness")
+    contrast: Annotated[float, between(0, 1)] = Field(0.0, description="reach of a random factor on contrast")
+    saturation: Annotated[float, between(0, 1)] = Field(0.0, description="reach of a random factor on saturation")
+    hue: Annotated[float, between(0, 0.5)] = Field(0.0, description="reach of a random turn of hue, in whole turns")
+    randaugment_ops: Annotated[int, between(0, 16)] = Field(
+        0, description="RandAugment: operations an image; 0 is none"
+    )
+    randaugment_level: Annotated[int, between(0, 30)] = Field(9, description="RandAugment: magnitude, 30 is full")
     cutout_px: Annotated[int, between(0, 1024)] = Field(0, description="side of a random blank square; 0 is none")
+    erase_share: Annotated[float, between(0, 1)] = Field(
+        0.0, description="share of the images with a rectangle of random pixels"
+    )
+    mixup: Annotated[float, between(0, 2)] = Field(0.0, description="alpha of the share of a blended image; 0 is none")
+    cutmix: Annotated[float, between(0, 2)] = Field(0.0, description="alpha of the share of a pasted image; 0 is none")
     bn_momentum: Annotated[float | Literal["network"], between(0, 1)] = Field(
         "network", description="share of the new batch in BatchNorm's running statistics"
     )
@@ -158,7 +194,9 @@ def _allowed(name: str) -> str:
     field = Recipe.model_fields[name]
     ranges = [m.func for m in field.metadata if isinstance(m, AfterValidator) and isinstance(m.func, Between)]
     suffix = f", {ranges[0]}" if ranges else ""
-    return " or ".join(kind + suffix if kind.endswith("number") else kind for kind in _kinds(field.annotation))
+    return " or ".join(
+        kind + suffix if kind.endswith(("number", "numbers")) else kind for kind in _kinds(field.annotation)
+    )
 
 
 def _kinds(annotation: object) -> list[str]:
@@ -168,4 +206,6 @@ def _kinds(annotation: object) -> list[str]:
         return [repr(annotation)]
     if annotation in words:
         return [words[annotation]]
+    if get_origin(annotation) is tuple:
+        return ["a list of numbers"]
     return [kind for part in get_args(annotation) for kind in _kinds(part)]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from striate.choice import Choice
+from striate.data.mirror import is_mirror_safe
 from striate.errors import RecipeError
 from striate.train.recipe import Recipe
 
@@ -15,36 +16,36 @@ BATCH_MOST = 128  # a CPU is busy from here on, and more steps an epoch need few
 STEPS_AN_EPOCH = 50  # a small set takes smaller batches rather than fewer updates than this
 LR_AT_128 = 0.1  # for SGD with momentum 0.9 and batches of 128; He et al. 2016, arXiv:1512.03385, sec. 4.2
 SHIFT_SHARE = 14  # a fourteenth of the shorter side: 2 px of 28, 16 px of 224
-FLIP_SAFE = ("sample", "fashion-mnist")  # clothes: a mirrored shoe is a shoe of the same class
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a choice may depend on: the recipe so far, the training part's size and shape, the machine."""
+    """What a choice may depend on: the recipe so far, the training part's size and shape, the classes, the machine."""
 
     recipe: Recipe
     images: int
     channels: int
     size: tuple[int, int]
+    classes: tuple[str, ...]
     cores: int
 
 
 def resolve(
-    recipe: Recipe, *, images: int, channels: int, size: tuple[int, int], classes: int, cores: int
+    recipe: Recipe, *, images: int, channels: int, size: tuple[int, int], classes: tuple[str, ...], cores: int
 ) -> tuple[Recipe, tuple[Choice, ...]]:
     """Replace each "auto" of the recipe and say why.
 
-    images: of the training part; size: (height, width); cores: CPU cores this process may use.
+    images: of the training part; size: (height, width); classes: their names; cores: CPU cores this process may use.
     Returns the recipe without any "auto", and one Choice for each value that was not given.
     Raises: RecipeError if the data cannot be trained on with this recipe.
     """
     if images < 2:
         raise RecipeError(f"data: {images} image(s) to train on; BatchNorm needs at least 2, add images")
-    if classes < 2:
-        raise RecipeError(f"data: {classes} class(es); a classifier needs at least 2, add a class")
+    if len(classes) < 2:
+        raise RecipeError(f"data: {len(classes)} class(es); a classifier needs at least 2, add a class")
     choices: list[Choice] = []
     for name in recipe.unresolved():  # in the recipe's order: the rate sees the batch chosen before it
-        value, reason = CHOOSERS[name](Facts(recipe, images, channels, size, cores))
+        value, reason = CHOOSERS[name](Facts(recipe, images, channels, size, classes, cores))
         recipe = recipe.changed(**{name: value})
         choices.append(Choice(name, value, reason))
     return recipe, tuple(choices)
@@ -77,9 +78,7 @@ def _peak_lr(facts: Facts) -> tuple[float, str]:
 
 
 def _flip(facts: Facts) -> tuple[bool, str]:
-    if facts.recipe.data in FLIP_SAFE:
-        return True, "clothes keep their class in a mirror"
-    return False, "a mirror may change the class (digits, letters, signs); turn it on where it does not"
+    return is_mirror_safe(facts.classes)
 
 
 def _shift_px(facts: Facts) -> tuple[int, str]:

@@ -86,10 +86,10 @@ class Stepper:
         start = time.perf_counter()
         done_steps = epoch * self.feed.steps + step
         rate = learning_rate(done_steps, self.total_steps, self.recipe)
-        images, labels = self.feed.batch(epoch, step)
+        images, targets = self.feed.batch(epoch, step)
         torch.default_generator.manual_seed(int(bits(self.recipe.seed, "step", epoch, step)[0] >> 1))
         logits = self.module(images)  # (B, K)
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
+        loss = F.cross_entropy(logits, targets, label_smoothing=self.recipe.label_smoothing)
         value = loss.item()
         if not math.isfinite(value):
             raise RunError(
@@ -100,9 +100,11 @@ class Stepper:
         self.module.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step(rate)
-        right = _right(logits, labels)
-        return Outcome(value, right, len(labels), rate, time.perf_counter() - start)
+        right = _right(logits, targets)
+        return Outcome(value, right, len(targets), rate, time.perf_counter() - start)
 
 
-def _right(logits: Tensor, labels: Tensor) -> int:
+def _right(logits: Tensor, targets: Tensor) -> int:
+    """Answers that are the label, or of a mixed image the label of the larger share."""
+    labels = targets if targets.ndim == 1 else targets.argmax(dim=1)
     return int((logits.detach().argmax(dim=1) == labels).sum())
