@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from math import prod
 from typing import ClassVar
 
@@ -31,7 +32,9 @@ from striate.ops.base import (
     span,
     spread,
 )
-from striate.ops.taps import pad, slices, unpad
+from striate.ops.taps import pad, slices, under_windows, unpad
+
+COLUMN_VALUES = 2**21  # a matrix product runs at full speed from far fewer; 16 MB in float64
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +90,20 @@ class Conv(Op):
         return self.out_channels * (self.in_channels // self.groups) * prod(taps)
 
     def forward(self, inputs: Sequence[Array], weights: Weights) -> Array:
-        """Sum over the taps of W[:, :, tap] times the pixels at that tap; then the bias."""
+        """The kernels as a matrix (O, C K) times the pixels under all windows as columns (C K, Ho Wo); then the bias.
+
+        A band of output rows at a time, so that the columns stay small.
+        """
         (x,) = inputs
-        kernels = self._by_group(weights["weight"])
-        out = self.out_shape(x.shape[1:])
-        padded = pad(x, self.windows)
-        y = np.zeros((len(x), self.groups, self.out_channels // self.groups, prod(out[1:])), x.dtype)
-        for tap, at in slices(self.windows, x.shape[2:]):
-            y += kernels[tap] @ self._columns(padded[at])
-        y = y.reshape(len(x), *out)
+        kernels = weights["weight"].reshape(self.groups, self.out_channels // self.groups, -1)
+        y = np.empty((len(x), *self.out_shape(x.shape[1:])), x.dtype)
+        seen = under_windows(pad(x, self.windows), self.windows, y.shape[2:])  # (N, C, K..., Ho, Wo)
+        rows = max(1, COLUMN_VALUES // (self.in_channels * prod(self.kernel) * prod(y.shape[3:])))
+        for n, start in product(range(len(x)), range(0, y.shape[2], rows)):
+            band = slice(start, start + rows)
+            columns = seen[(n, *(slice(None) for _ in range(1 + len(self.windows))), band)]
+            products = kernels @ columns.reshape(self.groups, kernels.shape[2], -1)
+            y[n, :, band] = products.reshape(y[n, :, band].shape)
         return y + spread(weights["bias"], y.ndim) if self.bias else y
 
     def backward(self, grad: Array, inputs: Sequence[Array], output: Array, weights: Weights) -> Gradients:

@@ -1,8 +1,8 @@
 """Sliding windows over NumPy arrays, one kernel tap at a time: shared by convolution and pooling.
 
 For the tap (m_h, m_w) of a window, the pixels that all outputs read there form one strided slice of the
-padded input. A convolution is the sum of a matrix product over its taps, a pooling is a fold over them, and
-their gradients write back to the same slices.
+padded input. A pooling is a fold over the taps, the gradient of a convolution a matrix product at each, and both
+write back to the same slices. Forward, a convolution takes all taps at once (`under_windows`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from striate.geometry import Window
 from striate.ops.base import Array
@@ -43,6 +44,18 @@ def slices(windows: Sequence[Window], sizes: Sequence[int]) -> Iterator[tuple[In
             for m, w, out in zip(tap, windows, outs, strict=True)
         )
         yield (..., *tap), (slice(None), slice(None), *spatial)
+
+
+def under_windows(padded: Array, windows: Sequence[Window], outs: Sequence[int]) -> Array:
+    """The pixels under every window, as a read-only view of an array made by `pad`: (N, C, K..., Ho, Wo).
+
+    outs: outputs on each axis. Tap m of output i is pixel i stride + m dilation.
+    """
+    batch, channels, *along = padded.strides
+    taps = (w.dilation * step for w, step in zip(windows, along, strict=True))
+    outputs = (w.stride * step for w, step in zip(windows, along, strict=True))
+    shape = (*padded.shape[:2], *(w.kernel for w in windows), *outs)
+    return as_strided(padded, shape, (batch, channels, *taps, *outputs), writeable=False)
 
 
 def unpad(padded: Array, windows: Sequence[Window], sizes: Sequence[int]) -> Array:
