@@ -82,7 +82,8 @@ class Clock(Observer):
 def striate_seconds(dataset: Dataset) -> float:
     """A: one epoch by striate, into a run folder, with checkpoints as by default."""
     wanted = Recipe(epochs=1, batch_images=BATCH, flip=True, threads=THREADS)
-    recipe, _ = resolve(wanted, images=len(dataset.train), channels=1, size=(28, 28), classes=10, cores=THREADS)
+    facts = {"channels": 1, "size": (28, 28), "classes": dataset.classes, "cores": THREADS}
+    recipe, _ = resolve(wanted, images=len(dataset.train), **facts)
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
         run = Run(Path(folder) / "run")

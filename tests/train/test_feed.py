@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+from dataclasses import fields
+
 import hypothesis.strategies as st
 import numpy as np
 import pytest
 import torch
 from hypothesis import example, given
 
+from striate.data.augment import mix
 from striate.data.augmentation import Augmentation
 from striate.data.preprocess import normalise
-from striate.train.feed import Feed, Normaliser, Pixels, batch_bounds, steps_per_epoch
+from striate.data.random import epoch_order
+from striate.errors import RecipeError
+from striate.train.feed import Feed, Normaliser, Pixels, augmentation_of, batch_bounds, steps_per_epoch
+from striate.train.recipe import Recipe
 
 
 @given(st.integers(2, 5000), st.integers(2, 300))
@@ -31,7 +37,7 @@ def feed_of(dataset, **augmentation):
 
 
 def test_a_batch_does_not_depend_on_what_was_asked_before(dataset):
-    spec = {"flip": True, "shift_px": 2, "cutout_px": 3}
+    spec = {"flip": True, "shift_px": 2, "cutout_px": 3, "hue": 0.2, "mixup": 0.5, "cutmix": 1.0}
     used = feed_of(dataset, **spec)
     for epoch, step in [(0, 0), (1, 3), (0, 5)]:
         used.batch(epoch, step)
@@ -50,6 +56,38 @@ def test_without_augmentation_an_epoch_is_the_part_in_another_order(dataset):
     assert sorted(order) == list(range(61))
     assert order != sorted(order)
     assert torch.cat([labels for _, labels in batches]).tolist() == dataset.train.labels[order].tolist()
+
+
+def test_a_mixed_batch_is_two_augmented_images_and_two_shares(dataset):
+    plain, mixing = feed_of(dataset, shift_px=2), feed_of(dataset, shift_px=2, mixup=1.0)
+    epoch = [plain.batch(1, step) for step in range(plain.steps)]
+    images, labels = (torch.cat(tensors) for tensors in zip(*epoch, strict=True))
+    place_of = {int(row): place for place, row in enumerate(epoch_order(5, 1, 61))}
+    rows = epoch_order(5, 1, 61)[batch_bounds(2, mixing.steps, 61)]
+    mixed, targets = mixing.batch(1, 2)
+    drawn = mix(torch.from_numpy(rows), 1, 5, Augmentation(mixup=1.0), 61, (9, 11))
+    assert targets.shape == (len(rows), 3)
+    for k, (row, partner) in enumerate(zip(rows.tolist(), drawn.partner.tolist(), strict=True)):
+        own, other, share = place_of[row], place_of[partner], float(drawn.share[k])
+        torch.testing.assert_close(mixed[k], (1 - share) * images[own] + share * images[other])
+        expected = np.zeros(3)
+        expected[labels[own]] += 1 - share
+        expected[labels[other]] += share
+        np.testing.assert_allclose(targets[k].numpy(), expected, atol=1e-6)
+
+
+def test_the_recipe_holds_every_augmentation_under_its_own_name():
+    names = {field.name: getattr(Recipe(), field.name) for field in fields(Augmentation)}
+    assert augmentation_of(Recipe(flip=True, shift_px=3, mixup=0.5), 3).mixup == 0.5
+    assert {name: value for name, value in names.items() if value != "auto"} == {
+        field.name: field.default for field in fields(Augmentation) if field.name not in {"flip", "shift_px"}
+    }
+
+
+def test_gray_images_have_no_colour_to_change():
+    message = r"^recipe: saturation = 0\.4, and the images are gray; set it to 0$"
+    with pytest.raises(RecipeError, match=message):
+        augmentation_of(Recipe(flip=False, shift_px=0, saturation=0.4), 1)
 
 
 @pytest.mark.parametrize("channels_last", [True, False])

@@ -65,7 +65,7 @@ def prepare_for(dataset: Dataset, recipe: Recipe, choices: tuple[Choice, ...] = 
         images=len(dataset.train),
         channels=channels,
         size=(size[0], size[1]),
-        classes=len(dataset.classes),
+        classes=dataset.classes,
         cores=len(os.sched_getaffinity(0)),
     )
     if not resolved.net:

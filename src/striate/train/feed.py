@@ -14,6 +14,7 @@ from striate.data.augmentation import Augmentation
 from striate.data.dataset import Part
 from striate.data.preprocess import Preprocessing
 from striate.data.random import epoch_order
+from striate.errors import RecipeError
 from striate.train.recipe import Recipe
 
 
@@ -69,9 +70,16 @@ class Normaliser:
         return pixels.mul_(self.scale).add_(self.shift)
 
 
-def augmentation_of(recipe: Recipe) -> Augmentation:
-    """The resolved recipe's augmentation: its keys of the same names."""
-    return Augmentation(**{field.name: getattr(recipe, field.name) for field in fields(Augmentation)})
+def augmentation_of(recipe: Recipe, channels: int) -> Augmentation:
+    """The resolved recipe's augmentation: its keys of the same names.
+
+    Raises: RecipeError if it changes the colours of gray images.
+    """
+    wanted = Augmentation(**{field.name: getattr(recipe, field.name) for field in fields(Augmentation)})
+    if wanted.needs_colour and channels == 1:
+        name = wanted.needs_colour[0]
+        raise RecipeError(f"recipe: {name} = {getattr(wanted, name)}, and the images are gray; set it to 0")
+    return wanted
 
 
 @dataclass(slots=True)

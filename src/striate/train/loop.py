@@ -287,7 +287,7 @@ def _session(module: nn.Module, dataset: Dataset, recipe: Recipe, run: Run | Non
     feed = Feed(
         Pixels.of(dataset.train),
         Normaliser.of(dataset.preprocessing, recipe.channels_last),
-        augmentation_of(recipe),
+        augmentation_of(recipe, dataset.preprocessing.channels),
         recipe.seed,
         steps,
     )
