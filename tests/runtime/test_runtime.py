@@ -125,14 +125,14 @@ def test_self_test_finds_another_network(shipped):
 @pytest.mark.parametrize("batch_images", [1, 2, 32])
 def test_files_and_folders(shipped, pictures, batch_images):
     results = list(predict(shipped, [pictures, pictures / "a9.png"], batch_images, threads=2))
-    names = [r.path.relative_to(pictures).as_posix() for r in results]
+    names = [Path(r.path).relative_to(pictures).as_posix() for r in results]
     assert names == ["a9.png", "a10.png", "a11.png", "deep/b.jpg", "a9.png"]
     for result in results:
-        if result.path.name == "a11.png":
+        if result.path.endswith("a11.png"):
             assert isinstance(result, Unreadable)
             assert "a11.png: unreadable image" in result.reason
             continue
-        wanted = probabilities(exact(decode(result.path, PREPROCESSING)[None]))[0]
+        wanted = probabilities(exact(decode(Path(result.path), PREPROCESSING)[None]))[0]
         assert isinstance(result, Prediction)
         assert np.abs(np.array(result.probabilities) - wanted).max() < 1e-6
         assert (result.label, result.probability) == (CLASSES[wanted.argmax()], max(result.probabilities))
@@ -146,7 +146,9 @@ def test_stopping_early_leaves_no_threads(shipped, pictures):
 
 def test_paths_that_are_none(shipped, tmp_path):
     (tmp_path / "bare").mkdir()
-    with pytest.raises(DataError, match=r"bare: holds no images \(.jpg, .*\); check the path$"):
+    with pytest.raises(
+        DataError, match=r"bare: holds no images \(.jpg, .*\); check the path, or name
+    ):
         predict(shipped, [tmp_path / "bare"])
     with pytest.raises(DataError, match=r"none.png: no such file or folder; check the path$"):
         predict(shipped, [tmp_path / "none.png"])

@@ -45,7 +45,7 @@ def demo(
     if json:
         print_json(_summary(out, trained, shipped, verified, answers, seconds))
         return
-    right = sum(path.parent.name == label for path, label in answers)
+    right = sum(Path(path).parent.name == label for path, label in answers)
     before, after = shipped.batch_norms_before, shipped.batch_norms_after
     _say(f"summary, after {seconds_text(seconds)}")
     note(f"  accuracy  {percent(trained.accuracy)} on {trained.images:,} test images")
@@ -110,7 +110,7 @@ def _verify(model: Path, run: Path) -> Verified:
     return verified
 
 
-def _predict(model: Path, folder: Path) -> list[tuple[Path, str]]:
+def _predict(model: Path, folder: Path) -> list[tuple[str, str]]:
     from striate.data import write_sample_images
     from striate.runtime import Engine, Prediction, predict
 
@@ -128,7 +128,7 @@ def _summary(
     trained: Evaluation,
     shipped: Shipped,
     verified: Verified,
-    answers: list[tuple[Path, str]],
+    answers: list[tuple[str, str]],
     seconds: float,
 ) -> dict[str, object]:
     return {
@@ -139,7 +139,7 @@ def _summary(
         "bytes": shipped.bytes,
         "batch_norms": {"before": shipped.batch_norms_before, "after": shipped.batch_norms_after},
         "verdict": verified.fault or "proved",
-        "predictions": [{"path": str(path), "label": label} for path, label in answers],
+        "predictions": [{"path": path, "label": label} for path, label in answers],
         "seconds": round(seconds, 1),
     }
 

@@ -67,14 +67,15 @@ def decode_each(
     images: Iterable[Path | Encoded], preprocessing: Preprocessing, threads: int | None = None
 ) -> Iterator[NDArray[np.uint8] | DataError]:
     """As ``decode_all``, with a bad file's error in its place instead of raised."""
+    return map_ahead(lambda image: decoded_or_fault(image, preprocessing), images, threads)
 
-    def one(image: Path | Encoded) -> NDArray[np.uint8] | DataError:
-        try:
-            return decode(image, preprocessing)
-        except DataError as fault:
-            return fault
 
-    return map_ahead(one, images, threads)
+def decoded_or_fault(image: Path | Encoded, preprocessing: Preprocessing) -> NDArray[np.uint8] | DataError:
+    """``decode``, or what is wrong with the image."""
+    try:
+        return decode(image, preprocessing)
+    except DataError as fault:
+        return fault
 
 
 def header(source: Path | bytes | Encoded) -> tuple[int, int, bool]:

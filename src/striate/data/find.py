@@ -95,13 +95,18 @@ def _files(source: str | Path) -> list[Path]:
 
 def _one_file(path: Path) -> Path:
     suffix = path.suffix.lower()
-    if path.name.lower().endswith((".tar.gz", ".tgz", ".tar.xz", ".tar.zst")):
-        raise DataError(f"{path}: a compressed tar cannot be read in place; write a plain .tar, images are compressed")
+    refuse_compressed(path)
     if path.exists() and suffix in OF_ONE_FILE | OF_MANY_FILES:
         return path
     if path.exists():
         raise DataError(f"{path}: not a kind of file that is read; give {ALLOWED}")
     raise DataError(f"{path}: no such folder or file; give {ALLOWED}")
+
+
+def refuse_compressed(path: Path) -> None:
+    """Raises: DataError at a tar file that is compressed as a whole."""
+    if path.name.lower().endswith((".tar.gz", ".tgz", ".tar.xz", ".tar.zst")):
+        raise DataError(f"{path}: a compressed tar cannot be read in place; write a plain .tar, images are compressed")
 
 
 def _has_folders(path: Path) -> bool:

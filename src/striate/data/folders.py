@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -35,7 +35,29 @@ def list_folder(root: Path) -> Found:
     try:
         return _Lister(root).found()
     except OSError as fault:
-        raise DataError(f"{fault.filename or root}: cannot be listed ({fault.strerror}); check it") from fault
+        raise _unlisted(fault, root) from fault
+
+
+def is_image(name: str) -> bool:
+    """Whether a member of an archive is an image by suffix; what is hidden or a Mac's by-product is none."""
+    path = PurePosixPath(name)
+    is_hidden = any(piece.startswith(".") or piece == "__MACOSX" for piece in path.parts)
+    return path.suffix.lower() in SUFFIXES and not is_hidden
+
+
+def images_below(root: Path) -> Iterator[Path]:
+    """The image files in ``root`` and in its folders, in natural order; hidden entries and other files are left out.
+
+    Nothing is opened, and one folder's names on each level are in memory. Raises: DataError as ``list_folder``.
+    """
+    try:
+        yield from _Lister(root).images(root)
+    except OSError as fault:
+        raise _unlisted(fault, root) from fault
+
+
+def _unlisted(fault: OSError, root: Path) -> DataError:
+    return DataError(f"{fault.filename or root}: cannot be listed ({fault.strerror}); check it")
 
 
 class _Lister:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from striate.data.encoded import MAX_FILE_BYTES, Content, check_below
+from striate.data.encoded import MAX_FILE_BYTES, Content, Encoded, check_below
 from striate.data.raw import Found
 from striate.data.tables import Rows, column_names, find_rows
 from striate.errors import DataError
@@ -89,6 +89,14 @@ def read_parquet(source: str, files: dict[str, tuple[Path, ...]]) -> Found:
     return find_rows(source, rows, store, layouts[0].classes)
 
 
+def stream_parquet(path: Path) -> Iterator[Encoded]:
+    """The images of one file, a batch of rows in memory at a time; no other column is read.  Raises: DataError."""
+    file = _open(path)
+    column = _roles(file, path, ("path",))[0]["path"]
+    for row, content in enumerate(_contents(path, column, np.arange(file.metadata.num_rows))):
+        yield Encoded(str(content) if isinstance(content, Path) else f"{path}/{row}", content)
+
+
 def _open(path: Path) -> pq.ParquetFile:
     try:
         import pyarrow as pa  # noqa: PLC0415 - an extra, loaded when a Parquet file is given
@@ -104,17 +112,24 @@ def _open(path: Path) -> pq.ParquetFile:
 
 
 def _layout(file: pq.ParquetFile, path: Path) -> _Layout:
-    """Columns by Hugging Face's feature types where the file has them, else by name."""
+    """What the columns mean, with a path and a label among them.  Raises: DataError."""
+    roles, features = _roles(file, path, ("path", "label"))
+    names = features.get(roles["label"], {}).get("names")
+    is_named = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    return _Layout(roles, tuple(names) if is_named and names else None)
+
+
+def _roles(
+    file: pq.ParquetFile, path: Path, wanted: tuple[str, ...]
+) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
+    """Columns by Hugging Face's feature types where the file has them, else by name; and those features."""
     schema = file.schema_arrow
     features = _features((schema.metadata or {}).get(b"huggingface"))
     typed = {role: [name for name, kind in features.items() if kind.get("_type") == type_ and name in schema.names]
              for role, type_ in (("path", "Image"), ("label", "ClassLabel"))}  # fmt: skip
     chosen = {role: names[0] for role, names in typed.items() if len(names) == 1}
-    named = column_names(schema.names, str(path), [role for role in ("path", "label") if role not in chosen])
-    roles = named | chosen
-    names = features.get(roles["label"], {}).get("names")
-    is_named = isinstance(names, list) and all(isinstance(name, str) for name in names)
-    return _Layout(roles, tuple(names) if is_named and names else None)
+    named = column_names(schema.names, str(path), [role for role in wanted if role not in chosen])
+    return named | chosen, features
 
 
 def _features(metadata: bytes | None) -> dict[str, dict[str, Any]]:

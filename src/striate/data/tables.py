@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from striate.data.encoded import Files, Store, check_below
+from striate.data.encoded import Encoded, Files, Store, check_below
 from striate.data.folders import PART_OF_FOLDER
 from striate.data.raw import PARTS, WHOLE, Found, Raw
 from striate.errors import DataError
@@ -58,15 +58,31 @@ def read_csv(path: Path) -> Found:
     Paths are relative to the file's folder and stay below it. split holds train, val (or valid, validation) or
     test. Other columns are ignored. Raises: DataError, naming the line.
     """
-    try:
-        rows = _csv_rows(path)
-    except OSError as fault:
-        raise DataError(f"{path}: cannot be read ({fault.strerror}); check it") from fault
-    except UnicodeDecodeError as fault:
-        raise DataError(f"{path}: is not UTF-8 at byte {fault.start}; save it as UTF-8") from fault
-    except csv.Error as fault:
-        raise DataError(f"{path}: is not CSV ({fault}); write a header and a row for each image") from fault
+    rows = Rows()
+    root = path.parent.resolve()
+    for where, cells in _csv_rows(path, ("path", "label")):
+        check_below(root, cells["path"], where)
+        if not cells["label"]:
+            raise DataError(f"{where}: no label for {cells['path']!r}; fill it in or remove the row")
+        rows.names.append(cells["path"])
+        rows.labels.append(cells["label"])
+        for role, column in (("split", rows.splits), ("group", rows.groups)):
+            if role in cells:
+                column.append(_filled_cell(cells[role], role, where))
     return find_rows(str(path), rows, Files(path.parent, np.array(rows.names, np.str_)))
+
+
+def stream_csv(path: Path) -> Iterator[Encoded]:
+    """The images that a CSV file's column path names, below its folder; a path that leads elsewhere is an error."""
+    root = path.parent.resolve()
+    for where, cells in _csv_rows(path, ("path",)):
+        file = path.parent / cells["path"]
+        try:
+            check_below(root, cells["path"], where)
+        except DataError as fault:
+            yield Encoded(str(file), fault)
+        else:
+            yield Encoded(str(file), file)
 
 
 def column_names(present: Sequence[str], where: str, wanted: Sequence[str]) -> dict[str, str]:
@@ -85,25 +101,21 @@ def column_names(present: Sequence[str], where: str, wanted: Sequence[str]) -> d
     return chosen
 
 
-def _csv_rows(path: Path) -> Rows:
-    root = path.parent.resolve()
-    rows = Rows()
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        lines = csv.reader(file, strict=True)
-        head = [name.strip() for name in next(lines, [])]
-        roles = column_names(head, str(path), ("path", "label"))
-        position = {role: head.index(name) for role, name in roles.items()}
-        for where, cells in _filled(lines, len(head), path):
-            name, label = cells[position["path"]].strip(), cells[position["label"]].strip()
-            check_below(root, name, where)
-            if not label:
-                raise DataError(f"{where}: no label for {name!r}; fill it in or remove the row")
-            rows.names.append(name)
-            rows.labels.append(label)
-            for role, column in (("split", rows.splits), ("group", rows.groups)):
-                if role in position:
-                    column.append(_filled_cell(cells[position[role]], role, where))
-    return rows
+def _csv_rows(path: Path, wanted: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Where each row stands, and its cells by what they are: path, label, split, group.  Raises: DataError."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            lines = csv.reader(file, strict=True)
+            head = [name.strip() for name in next(lines, [])]
+            position = {role: head.index(name) for role, name in column_names(head, str(path), wanted).items()}
+            for where, cells in _filled(lines, len(head), path):
+                yield where, {role: cells[i].strip() for role, i in position.items()}
+    except OSError as fault:
+        raise DataError(f"{path}: cannot be read ({fault.strerror}); check it") from fault
+    except UnicodeDecodeError as fault:
+        raise DataError(f"{path}: is not UTF-8 at byte {fault.start}; save it as UTF-8") from fault
+    except csv.Error as fault:
+        raise DataError(f"{path}: is not CSV ({fault}); write a header and a row for each image") from fault
 
 
 def _filled(lines: Iterator[list[str]], width: int, path: Path) -> Iterator[tuple[str, list[str]]]:

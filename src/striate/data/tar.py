@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from striate.data.encoded import MAX_FILE_BYTES, Content, Encoded
-from striate.data.folders import SUFFIXES
+from striate.data.folders import SUFFIXES, is_image
 from striate.data.raw import Found
 from striate.data.tables import Rows, find_rows
 from striate.errors import DataError
@@ -109,6 +109,18 @@ def stream_tar(files: Mapping[str, tuple[Path, ...]]) -> Iterator[Encoded]:
                 yield Encoded(f"{shard.name}/{sample.image}", content.read(sample.size))
 
 
+def stream_any_tar(path: Path) -> Iterator[Encoded]:
+    """The images of one tar file under their full names, however they are grouped; labels are not looked at."""
+    try:
+        with path.open("rb") as file, path.open("rb") as content:
+            for member in _members(file, path):
+                if is_image(member.name):
+                    content.seek(member.offset_data)
+                    yield Encoded(f"{path}/{member.name}", content.read(member.size))
+    except OSError as fault:
+        raise _unread(path, fault) from fault
+
+
 class _Limited:
     """A shard as tarfile reads it: no header may ask for more than a limit, whatever size it claims."""
 
@@ -130,7 +142,7 @@ def _samples(path: Path) -> Iterator[_Sample]:
     members: dict[str, tuple[tarfile.TarInfo, bytes]] = {}
     try:
         with path.open("rb") as file:
-            for member, content in _members(file, path):
+            for member in _members(file, path):
                 folder, _, name = member.name.rpartition("/")
                 its_key, _, suffix = name.partition(".")
                 its_key = f"{folder}/{its_key}" if folder else its_key
@@ -139,14 +151,19 @@ def _samples(path: Path) -> Iterator[_Sample]:
                     key, members = its_key, {}
                 if suffix.lower() in members:
                     raise DataError(f"{path}: {member.name} is there twice; {NEXT_STEP}")
-                members[suffix.lower()] = member, content
+                is_label = suffix.lower() in ("cls", "json")
+                members[suffix.lower()] = member, _label_bytes(file, member, path) if is_label else b""
             yield from _sample(key, members, path)
     except OSError as fault:
-        raise DataError(f"{path}: cannot be read ({fault.strerror or fault}); check it") from fault
+        raise _unread(path, fault) from fault
 
 
-def _members(file: BinaryIO, path: Path) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
-    """Plain files with, for labels, their content. tarfile's own list of members is emptied as it goes."""
+def _unread(path: Path, fault: OSError) -> DataError:
+    return DataError(f"{path}: cannot be read ({fault.strerror or fault}); check it")
+
+
+def _members(file: BinaryIO, path: Path) -> Iterator[tarfile.TarInfo]:
+    """The plain files. tarfile's own list of members is emptied as it goes."""
     end = file.seek(0, 2)
     file.seek(0)
     try:
@@ -157,8 +174,7 @@ def _members(file: BinaryIO, path: Path) -> Iterator[tuple[tarfile.TarInfo, byte
             _check_member(member, path, last, end)
             last, last_name = member.offset_data, member.name
             if member.isfile():
-                is_label = member.name.lower().endswith((".cls", ".json"))
-                yield member, _label_bytes(file, member, path) if is_label else b""
+                yield member
         _check_end(file, archive.offset, last_name, path)
     except (DataError, OSError):
         raise

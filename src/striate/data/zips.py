@@ -12,8 +12,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from striate.data.encoded import MAX_FILE_BYTES, Content
-from striate.data.folders import PART_OF_FOLDER, SUFFIXES
+from striate.data.encoded import MAX_FILE_BYTES, Content, Encoded
+from striate.data.folders import PART_OF_FOLDER, is_image
 from striate.data.names import natural_key
 from striate.data.raw import PARTS, WHOLE, Found, Raw
 from striate.errors import DataError
@@ -50,12 +50,7 @@ def read_zip(path: Path) -> Found:
     Raises: DataError on a damaged file, a link, an encrypted member, a path out of the archive, or a bomb.
     """
     with _opened(path) as archive:
-        entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-    if len(entries) > MAX_MEMBERS:
-        raise DataError(f"{path}: holds {len(entries):,} files; at most {MAX_MEMBERS:,} are read, use tar shards")
-    for entry in entries:
-        _check(entry, path)
-    images = sorted((entry.filename for entry in entries if _is_image(entry.filename)), key=natural_key)
+        images, count = _images(archive, path)
     if not images:
         raise DataError(f"{path}: holds no images; put each class's images into a folder of its name")
     placed = [(name, *_place(name, _top(images), path)) for name in images]
@@ -66,7 +61,24 @@ def read_zip(path: Path) -> Found:
         members = np.array([name for name, _ in inside], np.str_)
         class_names = np.array([class_name for _, class_name in inside], np.str_)
         raws[part] = Raw(Zipped(path, members), class_names, np.char.add(f"{path.name}/", members))
-    return Found(str(path), raws, ignored=len(entries) - sum(map(len, raws.values())))
+    return Found(str(path), raws, ignored=count - sum(map(len, raws.values())))
+
+
+def stream_zip(path: Path) -> Iterator[Encoded]:
+    """The images of a zip file of any layout, in natural order, one in memory at a time.  Raises: as ``read_zip``."""
+    with _opened(path) as archive:
+        for member in _images(archive, path)[0]:
+            yield Encoded(f"{path}/{member}", _content(archive, member, path))
+
+
+def _images(archive: zipfile.ZipFile, path: Path) -> tuple[list[str], int]:
+    """The images' members in natural order, and the number of all files; each entry is checked."""
+    entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+    if len(entries) > MAX_MEMBERS:
+        raise DataError(f"{path}: holds {len(entries):,} files; at most {MAX_MEMBERS:,} are read, use tar shards")
+    for entry in entries:
+        _check(entry, path)
+    return sorted((entry.filename for entry in entries if is_image(entry.filename)), key=natural_key), len(entries)
 
 
 def _opened(path: Path) -> zipfile.ZipFile:
@@ -94,12 +106,6 @@ def _check(entry: zipfile.ZipInfo, path: Path) -> None:
         raise DataError(
             f"{path}: {entry.filename!r} expands more than {MAX_RATIO} times; no image file does, remove it"
         )
-
-
-def _is_image(name: str) -> bool:
-    path = PurePosixPath(name)
-    is_hidden = any(piece.startswith(".") or piece == "__MACOSX" for piece in path.parts)
-    return path.suffix.lower() in SUFFIXES and not is_hidden
 
 
 def _top(images: list[str]) -> int:

@@ -57,13 +57,16 @@ class Engine:
         return logits
 
     def classify(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Probabilities (N, classes) of uint8 images (N, C, H, W) of the network's size."""
-        return probabilities(self.logits(normalise(images, self.preprocessing)))
+        """Probabilities (N, classes) of uint8 images (N, C, H, W), at the temperature that the manifest states."""
+        return probabilities(self.logits(normalise(images, self.preprocessing)), self.manifest.temperature)
 
 
-def probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Softmax of each row, in float64: exp(x_k - max) / sum of exp(x_j - max).  Shapes: (N, classes)."""
-    shifted = logits.astype(np.float64)
+def probabilities(logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np.float64]:
+    """Softmax of each row of z = logits / temperature, in float64: exp(z_k - max) / sum of exp(z_j - max).
+
+    Shapes: (N, classes). Source of the temperature: Guo et al. 2017, arXiv:1706.04599, sec. 4.2.
+    """
+    shifted = logits.astype(np.float64) / temperature
     shifted -= shifted.max(axis=1, keepdims=True)
     weights = np.exp(shifted)
     result: NDArray[np.float64] = weights / weights.sum(axis=1, keepdims=True)

@@ -1,129 +1,132 @@
-"""From image files to classes: decoding ahead in threads, batches through the engine, bad files named."""
+"""From images to classes: batches decoded and computed side by side in threads, bad images named."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from striate.artifact import Artifact
-from striate.data.decode import decode
-from striate.data.folders import SUFFIXES
-from striate.data.names import natural_key
-from striate.data.preprocess import Preprocessing
-from striate.errors import DataError, UsageError
+from striate.data import Encoded, batches, decoded_or_fault, find_units
+from striate.data.ahead import map_ahead
+from striate.data.unlabelled import Unit
+from striate.errors import ArtifactError, DataError, UsageError
 from striate.runtime.engine import Engine
+from striate.runtime.self_test import self_test
+
+BATCH_IMAGES = 8  # as fast on a CPU as 32, with a fraction of the activations in memory (docs/predict.md)
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """The class of one image: the most probable label, its probability, and those of all classes in their order."""
+    """The class of one image: the most probable label, its probability, and those of all classes in their order.
 
-    path: Path
+    path: the image file, or for a member of an archive the archive's path and the member's name
+    abstains: the probability lies below the threshold that the model was shipped with; the label is then a guess
+    """
+
+    path: str
     label: str
     probability: float
     probabilities: tuple[float, ...]
+    abstains: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
     """An image that could not be decoded, and why. It has no label: nothing is put in its place."""
 
-    path: Path
+    path: str
     reason: str
 
 
+Result = Prediction | Unreadable
+Work = tuple[Unit, int]  # a unit, and how many of its batches are done already
+
+
 def predict(
-    model: Engine | Artifact | Path, paths: Iterable[Path], batch_images: int = 32, threads: int | None = None
-) -> Iterator[Prediction | Unreadable]:
-    """Classify image files, and the images in folders and below, in order; one result a file.
+    model: Engine | Artifact | Path,
+    sources: Iterable[str | Path],
+    batch_images: int = BATCH_IMAGES,
+    threads: int | None = None,
+) -> Iterator[Result]:
+    """Classify images lazily, in order; one result an image.
 
-    Decoding is the one that training used. `threads` decode ahead and compute (all cores by default). At most
-    `batch_images` + 2 `threads` images are in memory.
-    Raises: ArtifactError on the model; DataError on a path that is not there or a folder without images.
+    sources: image files, folders, patterns, tar and zip files, CSV and Parquet files; see `data.find_units`
+    threads: batches computed side by side (one a core by default), each decoded and run by one thread, so that the
+        answers are the same bits for any number of them. An Engine that is given keeps its own threads.
+
+    Decoding is the one that training used. At most 2 `threads` batches wait in memory.
+    Raises: ArtifactError on the model, whose self-test must pass before the first answer; DataError on a source that
+    is absent or names no image, at once, and on a damaged container when it is reached; UsageError.
     """
-    if batch_images < 1:
-        raise UsageError(f"predict: batch_images is {batch_images}; use at least 1")
-    engine = model if isinstance(model, Engine) else Engine(model, threads)
-    files = list(image_files(paths))
-    return _results(engine, files, batch_images, engine.threads if threads is None else threads)
+    if isinstance(sources, str | Path):
+        raise UsageError(f"predict: sources is one path, {str(sources)!r}; give a list of them")
+    threads = threads_for(batch_images, threads)
+    engine = model if isinstance(model, Engine) else Engine(model, 1)
+    self_test(engine, engine.manifest)
+    work = ((unit, 0) for unit in find_units(sources, batch_images))
+    return chain.from_iterable(run(engine, work, batch_images, threads))
 
 
-def image_files(paths: Iterable[Path]) -> Iterator[Path]:
-    """The files among `paths`, and the images below its folders in natural order; hidden entries are left out.
+def threads_for(batch_images: int, threads: int | None) -> int:
+    """The threads asked for, or one a core.  Raises: UsageError where a number is below 1."""
+    for name, value in (("batch_images", batch_images), ("threads", threads)):
+        if value is not None and value < 1:
+            raise UsageError(f"predict: {name} is {value}; use at least 1")
+    return len(os.sched_getaffinity(0)) if threads is None else threads
 
-    Raises: DataError.
+
+def run(engine: Engine, work: Iterable[Work], batch_images: int, threads: int) -> Iterator[tuple[Result, ...]]:
+    """The results of each batch that is left of the work, in order.
+
+    A damaged container ends it with a DataError, after the results of all that stood before.
     """
-    for path in paths:
-        if path.is_dir():
-            found = [
-                file
-                for file in path.rglob("*")
-                if file.suffix.lower() in SUFFIXES and file.is_file() and not _is_hidden(file.relative_to(path))
-            ]
-            if not found:
-                raise DataError(f"{path}: holds no images ({', '.join(SUFFIXES)}); check the path")
-            yield from sorted(found, key=lambda file: natural_key(file.as_posix()))
-        elif path.exists():
-            yield path
-        else:
-            raise DataError(f"{path}: no such file or folder; check the path")
 
-
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
-
-
-def _results(engine: Engine, files: list[Path], batch_images: int, threads: int) -> Iterator[Prediction | Unreadable]:
-    classes = engine.manifest.classes
-    for group in _batches(_decoded(files, engine.preprocessing, threads), batch_images):
-        images = [pixels for _, pixels in group if not isinstance(pixels, DataError)]
-        rows = iter(engine.classify(np.stack(images)).tolist() if images else [])
-        for path, pixels in group:
-            if isinstance(pixels, DataError):
-                yield Unreadable(path, str(pixels))
-                continue
-            row: list[float] = next(rows)
-            best = row.index(max(row))
-            yield Prediction(path, classes[best], row[best], tuple(row))
-
-
-Decoded = tuple[Path, NDArray[np.uint8] | DataError]
-
-
-def _decoded(files: Iterable[Path], preprocessing: Preprocessing, threads: int) -> Iterator[Decoded]:
-    """Each file with its pixels or its fault, decoded up to 2 `threads` ahead."""
-    with ThreadPoolExecutor(threads) as pool:
-        ahead: deque[Future[Decoded]] = deque()
+    def todo() -> Iterator[tuple[Encoded, ...] | DataError]:
         try:
-            for path in files:
-                ahead.append(pool.submit(_one, path, preprocessing))
-                if len(ahead) == 2 * threads:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+            for unit, done in work:
+                yield from islice(batches(unit, batch_images), done, None)
+        except DataError as fault:
+            yield fault
+
+    return map_ahead(partial(_raised_or_classified, engine), todo(), threads)
 
 
-def _one(path: Path, preprocessing: Preprocessing) -> Decoded:
-    try:
-        return path, decode(path, preprocessing)
-    except DataError as fault:
-        return path, fault
+def _raised_or_classified(engine: Engine, batch: Sequence[Encoded] | DataError) -> tuple[Result, ...]:
+    if isinstance(batch, DataError):
+        raise batch
+    return classify(engine, batch)
 
 
-def _batches(decoded: Iterator[Decoded], size: int) -> Iterator[list[Decoded]]:
-    batch: list[Decoded] = []
-    for one in decoded:
-        batch.append(one)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+def classify(engine: Engine, batch: Sequence[Encoded]) -> tuple[Result, ...]:
+    """Decode a batch and classify what could be decoded.  Raises: ArtifactError if an answer is not finite."""
+    decoded = [decoded_or_fault(image, engine.preprocessing) for image in batch]
+    pixels = [image for image in decoded if not isinstance(image, DataError)]
+    rows = iter(engine.classify(np.stack(pixels)).tolist() if pixels else ())
+    return tuple(
+        Unreadable(readable(image.name), readable(str(found)))
+        if isinstance(found, DataError)
+        else _prediction(engine, readable(image.name), next(rows))
+        for image, found in zip(batch, decoded, strict=True)
+    )
+
+
+def readable(name: str) -> str:
+    """A name as valid text: the bytes of a file's name that are not UTF-8 stand as their escapes."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _prediction(engine: Engine, path: str, probabilities: list[float]) -> Prediction:
+    manifest = engine.manifest
+    if not np.isfinite(probabilities).all():
+        raise ArtifactError(f"{path}: the model's answer is not a number; ship the network again")
+    probability = max(probabilities)
+    label = manifest.classes[probabilities.index(probability)]
+    abstains = manifest.abstain_below is not None and probability < manifest.abstain_below
+    return Prediction(path, label, probability, tuple(probabilities), abstains)
