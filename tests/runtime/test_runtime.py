@@ -146,9 +146,7 @@ def test_stopping_early_leaves_no_threads(shipped, pictures):
 
 def test_paths_that_are_none(shipped, tmp_path):
     (tmp_path / "bare").mkdir()
-    with pytest.raises(
-        DataError, match=r"bare: holds no images \(.jpg, .*\); check the path, or name
-    ):
+    with pytest.raises(DataError, match=r"bare: holds no images \(.jpg, .*\); check the path, or name archives"):
         predict(shipped, [tmp_path / "bare"])
     with pytest.raises(DataError, match=r"none.png: no such file or folder; check the path$"):
         predict(shipped, [tmp_path / "none.png"])
