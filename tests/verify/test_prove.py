@@ -196,6 +196,9 @@ def test_small_parts():
     assert scale_of(np.array([[1.0, -3.0], [0.0, 0.0]])).tolist() == [[3.0], [2.0**-76]]
     assert worst_of(np.array([[1.0], [5.0]]), ("a", "b"), Worst(value=2, case="z")) == Worst(value=5, case="b")
     squares = Squares()
-    squares.add(np.array([3.0]))
-    squares.add(np.array([4.0, 5.0]))
+    squares.add(np.array([[3.0]]))
+    squares.add(np.array([[4.0], [5.0]]))
     assert squares.root_mean() == pytest.approx((50 / 3) ** 0.5)
+    squares.add(np.array([[[6.0, 8.0]], [[0.0, 9.0]]]), scale=np.array([[[2.0]], [[3.0]]]))
+    assert squares.root_mean() == pytest.approx(((50 + 25 + 9) / 7) ** 0.5)
+    assert worst_of(np.array([[1.0], [np.nan]]), ("a", "b"), Worst()) == Worst(value=np.inf, case="b")

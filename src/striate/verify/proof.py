@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 from striate.errors import ProofError
+from striate.verify.tolerance import result_allowed
 
 
 class Value(BaseModel):
@@ -75,6 +76,7 @@ class Proof(Value):
     inputs: how many of each kind; batch_sizes: those they were run in
     layers: every tensor that both networks have, in the original's order; the last is the result
     end_to_end: |difference| of the results in float64, from input to output, over the largest value
+    served_error: mean float32 error of the result as the engine serves it, all fusions on; None where not measured
     """
 
     network: str
@@ -82,6 +84,7 @@ class Proof(Value):
     batch_sizes: tuple[int, ...]
     layers: tuple[LayerProof, ...]
     end_to_end: Worst
+    served_error: float | None = None
     decisions: Decisions
 
     @property
@@ -90,8 +93,14 @@ class Proof(Value):
         for layer in self.layers:
             if layer.fault:
                 return f"{layer.name}: {layer.fault}"
+        result = self.layers[-1]
+        if self.served_error is not None and not self.served_error <= result_allowed(result.error_before):
+            return (
+                f"{result.name}: as the engine serves it, the float32 error is {self.served_error:.1e} of its scale, "
+                f"and was {result.error_before:.1e} in the original"
+            )
         if self.decisions.unexplained:
-            return f"{self.layers[-1].name}: {self.decisions.unexplained} top classes flip that no rounding explains"
+            return f"{result.name}: {self.decisions.unexplained} top classes flip that no rounding explains"
         return ""
 
     @property
@@ -118,11 +127,12 @@ class Proof(Value):
         grown = max(self.layers, key=_used)
         bound = max(self.layers, key=lambda layer: layer.of_bound.value)
         result, d = self.layers[-1], self.decisions
+        served = "" if self.served_error is None else f", {self.served_error:.1e} as served"
         table = {
             "algebra": f"in float64 {len(self.layers)} layers differ by at most {algebra.algebra.value:.1e} of their "
             f"scale ({algebra.name}), the result by {self.end_to_end.value:.1e}",
             "rounding": f"float32 error of the result {result.error_before:.1e} before, {result.error_after:.1e} "
-            f"after; a layer uses at most {_used(grown):.0%} of its allowance",
+            f"after{served}; a layer uses at most {_used(grown):.0%} of its allowance",
             "bound": f"a layer reaches at most {bound.of_bound.value:.0%} of its a-priori error bound ({bound.name})",
             "decisions": f"{d.flips} top classes flip ({d.flips_before} before), {d.unexplained} unexplained; "
             f"smallest margin {d.smallest_margin:.1e}, largest error {d.largest_error:.1e}",

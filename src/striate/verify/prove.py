@@ -19,21 +19,24 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from striate.errors import ProofError
-from striate.graph import INPUT, Network
+from striate.graph import INPUT, Network, infer_shapes
 from striate.graph.reference import run
 from striate.ops import Array
-from striate.verify.bound import error_bounds, propagate
+from striate.verify.bound import Rounding, error_bounds, propagate, walk
 from striate.verify.inputs import BATCH_SIZES, Cases
 from striate.verify.proof import Decisions, Proof, Worst
-from striate.verify.tally import Tally, scale_of, worst_of
+from striate.verify.tally import Squares, Tally, scale_of, worst_of
 from striate.verify.tolerance import ALGEBRA, FLOAT32_UNIT, FLOAT64_UNIT
 
 Engine = Callable[[Array], Mapping[str, Array]]
 """Runs a float32 network on a float32 batch and returns its tensors by name."""
+Serve = Callable[[Array], Array]
+"""Runs a float32 network on a float32 batch and returns its result."""
 Tell = Callable[[int, int], None]
 """Told how many inputs of how many are done."""
 
@@ -50,6 +53,18 @@ class _Pair:
     after: str
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Batch:
+    """Inputs (N, C, H, W), their names, and the tensors of the original in float64 and of both float32 networks."""
+
+    names: tuple[str, ...]
+    x: Array
+    exact: Mapping[str, Array]
+    before32: Mapping[str, Array]
+    after32: Mapping[str, Array]
+    served: Array | None
+
+
 def prove(
     original: Network,
     rewritten: Network,
@@ -58,6 +73,7 @@ def prove(
     cases: Cases,
     batch_sizes: Sequence[int] = BATCH_SIZES,
     tell: Tell = silent,
+    served: Serve | None = None,
 ) -> Proof:
     """Compare `rewritten` and its shipped float32 form with `original` on `cases`.
 
@@ -65,13 +81,15 @@ def prove(
     shipped, original32: the two float32 networks run by the same engine, giving every tensor that both networks
         have (of the same names) and the result
     tell: told after each batch how many inputs of how many are done
+    served: the shipped network run as it will be, with every fusion that giving out all tensors prevents: its result
+        is compared too, and the decisions are its
     Returns a proof, which may be a refutation.  Raises: ProofError if an engine leaves out a tensor.
     """
     comparison = _Comparison(original, rewritten, _pairs(original, rewritten))
     done = 0
     for names, images in cases.batches(batch_sizes):
         x = np.asarray(images, np.float32)
-        comparison.add(names, x, _upcast(original32(x)), _upcast(shipped(x)))
+        comparison.add(names, x, original32(x), shipped(x), served(x) if served else None)
         done += len(names)
         tell(done, len(cases.names))
     return Proof(
@@ -80,6 +98,7 @@ def prove(
         batch_sizes=tuple(batch_sizes),
         layers=tuple(tally.result() for tally in comparison.tallies.values()),
         end_to_end=comparison.end_to_end,
+        served_error=comparison.served.root_mean() if served else None,
         decisions=comparison.decisions,
     )
 
@@ -92,46 +111,83 @@ class _Comparison:
         kinds = {node.name: node.op.kind for node in original}
         self.tallies = {pair: Tally(pair.before, kinds[pair.before], pair is pairs[-1]) for pair in pairs}
         self.end_to_end = Worst()
+        self.served = Squares()
         self.decisions = Decisions()
 
-    def add(self, names: Sequence[str], x: Array, before32: Mapping[str, Array], after32: Mapping[str, Array]) -> None:
-        """Compare on one batch."""
-        x64 = x.astype(np.float64)
-        exact = run(self.original, x64)
-        if not self._fits(names, x64, exact, before32, after32):
-            return
-        self._algebra(names, x64, exact)
-        self._rounding(names, x64, exact, before32, after32)
-
-    def _fits(
+    def add(
         self,
         names: Sequence[str],
-        x64: Array,
-        exact: Mapping[str, Array],
+        x: Array,
         before32: Mapping[str, Array],
         after32: Mapping[str, Array],
-    ) -> bool:
+        served: Array | None,
+    ) -> None:
+        """Compare on one batch."""
+        x64 = x.astype(np.float64)
+        batch = _Batch(tuple(names), x64, run(self.original, x64), before32, after32, served)
+        if self._fits(batch):
+            self._rounding_before(batch)
+            self._compare(batch)
+
+    def _fits(self, batch: _Batch) -> bool:
         """Whether every tensor of the batch can be compared at all."""
-        rewritten = run(self.rewritten, x64)
+        shapes = infer_shapes(self.rewritten)
         fits = True
         for pair, tally in self.tallies.items():
             got = {
-                "the rewritten network in float64": rewritten[pair.after],
-                "the original in float32": _tensor(before32, pair.before, "original"),
-                "the shipped network": _tensor(after32, pair.after, "shipped"),
+                "the original in float32": _tensor(batch.before32, pair.before, "original"),
+                "the shipped network": _tensor(batch.after32, pair.after, "shipped"),
             }
-            fits = tally.fits(exact[pair.before], names, **got) and fits
-        if fits:
-            self._compare_results(names, x64, exact[self.original.output], rewritten[self.rewritten.output])
+            fits = tally.fits(batch.exact[pair.before], shapes[pair.after], batch.names, **got) and fits
         return fits
 
-    def _compare_results(self, names: Sequence[str], x64: Array, want: Array, got: Array) -> None:
-        """Part 1, from input to output."""
-        scale = scale_of(want)
-        difference = np.abs(got - want)
-        self.end_to_end = worst_of(difference / scale, names, self.end_to_end)
-        if (difference > ALGEBRA * scale).any():
-            self._result_beyond_tolerance(x64, difference)
+    def _rounding_before(self, batch: _Batch) -> None:
+        """Part 2: what each layer of the original adds in float32."""
+        known = {INPUT: batch.x, **{pair.before: batch.before32[pair.before] for pair in self.pairs}}
+        tallies = {pair.before: tally for pair, tally in self.tallies.items()}
+        for name, values, _ in walk(self.original, known):
+            if name in tallies:
+                made = batch.before32[name] - values
+                tallies[name].rounding_before.add(made, scale_of(batch.exact[name]))
+
+    def _compare(self, batch: _Batch) -> None:
+        """All three parts, layer by layer of the rewritten network.
+
+        Three walks go side by side: from the input, from the original's tensors, from the shipped float32 ones. None
+        holds more than what is still to be read.
+        """
+        # Of the pairs, the one of results comes first here: where it shares a tensor with another, that one holds.
+        exactly = {INPUT: batch.x, **{pair.after: batch.exact[pair.before] for pair in reversed(self.pairs)}}
+        shipped = {INPUT: batch.x, **{pair.after: batch.after32[pair.after] for pair in self.pairs}}
+        walks = zip(
+            walk(self.rewritten, {INPUT: batch.x}, [Rounding(FLOAT32_UNIT, give_up=True)]),
+            walk(self.rewritten, exactly),
+            walk(self.rewritten, shipped, [Rounding(FLOAT32_UNIT), Rounding(0.0, FLOAT32_UNIT)]),
+            strict=True,
+        )
+        for (name, from_input, (running,)), (_, from_exact, _), (_, from_shipped, (bound, one_ulp)) in walks:
+            for pair in (pair for pair in self.pairs if pair.after == name):
+                tally, want = self.tallies[pair], batch.exact[pair.before]
+                after, scale = batch.after32[name], scale_of(want)
+                made = after - from_shipped
+                tally.compare_algebra(want, from_exact, scale, batch.names, partial(self._uncertainty, batch, pair))
+                tally.compare_errors(want, batch.before32[pair.before], after, running, batch.names)
+                tally.compare_rounding(scale, made, one_ulp)
+                tally.compare_bound(made, bound, batch.names)
+                if pair is self.pairs[-1]:
+                    self._compare_results(batch, from_input, running)
+
+    def _compare_results(self, batch: _Batch, got: Array, running: Array) -> None:
+        """Part 1 from input to output, and part 3."""
+        last = self.pairs[-1]
+        want = batch.exact[last.before]
+        scale, difference = scale_of(want), np.abs(got - want)
+        self.end_to_end = worst_of(difference / scale, batch.names, self.end_to_end)
+        if not (difference <= ALGEBRA * scale).all():
+            self._result_beyond_tolerance(batch.x, difference)
+        answer = batch.after32[last.after] if batch.served is None else batch.served
+        self.served.add(answer - want, scale)
+        self.decisions = _decide(self.decisions, want, batch.before32[last.before], answer, running)
 
     def _result_beyond_tolerance(self, x64: Array, difference: Array) -> None:
         """An ill-conditioned network amplifies float64's own rounding: then its running bound decides."""
@@ -139,49 +195,18 @@ class _Comparison:
             error_bounds(self.original, x64, FLOAT64_UNIT)[self.original.output]
             + error_bounds(self.rewritten, x64, FLOAT64_UNIT)[self.rewritten.output]
         )
-        if (difference > allowed).any():
+        if not (difference <= allowed).all():
             last = self.tallies[self.pairs[-1]]
             last.broken = last.broken or "algebra: the results differ in float64 though every layer agrees"
 
-    def _known_before(self, x64: Array, tensors: Mapping[str, Array]) -> dict[str, Array]:
-        """The tensors of the original that the rewritten network has as well."""
-        return {INPUT: x64, **{pair.before: tensors[pair.before] for pair in self.pairs}}
-
-    def _algebra(self, names: Sequence[str], x64: Array, exact: Mapping[str, Array]) -> None:
-        """Part 1, layer by layer, each from the original's inputs."""
-        _, own = propagate(self.original, self._known_before(x64, exact), FLOAT64_UNIT)
-        # Of the pairs, the one of results comes first here: where it shares a tensor with another, that one holds.
-        known = {INPUT: x64, **{pair.after: exact[pair.before] for pair in reversed(self.pairs)}}
-        values, bounds = propagate(self.rewritten, known, FLOAT64_UNIT)
-        for pair, tally in self.tallies.items():
-            uncertainty = own[pair.before] + bounds[pair.after]
-            tally.compare_algebra(exact[pair.before], values[pair.after], uncertainty, names)
-
-    def _rounding(
-        self,
-        names: Sequence[str],
-        x64: Array,
-        exact: Mapping[str, Array],
-        before32: Mapping[str, Array],
-        after32: Mapping[str, Array],
-    ) -> None:
-        """Parts 2 and 3."""
-        before_at = self._known_before(x64, before32)
-        after_at = {INPUT: x64, **{pair.after: after32[pair.after] for pair in self.pairs}}
-        before64, _ = propagate(self.original, before_at, FLOAT32_UNIT)
-        after64, bounds = propagate(self.rewritten, after_at, FLOAT32_UNIT)
-        _, one_ulp = propagate(self.rewritten, after_at, 0.0, FLOAT32_UNIT)
-        running = error_bounds(self.rewritten, x64)
-        for pair, tally in self.tallies.items():
-            want, before, after = exact[pair.before], before32[pair.before], after32[pair.after]
-            tally.compare_errors(want, before, after, running[pair.after], names)
-            made_before, made_after = before - before64[pair.before], after - after64[pair.after]
-            tally.compare_rounding(scale_of(want), made_before, made_after, one_ulp[pair.after])
-            tally.compare_bound(made_after, bounds[pair.after], names)
-        last = self.pairs[-1]
-        self.decisions = _decide(
-            self.decisions, exact[last.before], before32[last.before], after32[last.after], running[last.after]
-        )
+    def _uncertainty(self, batch: _Batch, pair: _Pair) -> Array:
+        """Part 1: how well float64 knows one layer's difference, both computed from the original's tensors."""
+        exact = {p.before: batch.exact[p.before] for p in self.pairs}
+        before = propagate(self.original, {INPUT: batch.x, **exact}, FLOAT64_UNIT)[1][pair.before]
+        exact = {p.after: batch.exact[p.before] for p in reversed(self.pairs)}
+        after = propagate(self.rewritten, {INPUT: batch.x, **exact}, FLOAT64_UNIT)[1][pair.after]
+        bound: Array = before + after
+        return bound
 
 
 def _pairs(original: Network, rewritten: Network) -> tuple[_Pair, ...]:
@@ -217,7 +242,3 @@ def _tensor(tensors: Mapping[str, Array], name: str, whose: str) -> Array:
     if name not in tensors:
         raise ProofError(f"{name}: the {whose} engine did not return this tensor; let it return every layer's result")
     return tensors[name]
-
-
-def _upcast(tensors: Mapping[str, Array]) -> dict[str, Array]:
-    return {name: np.asarray(array, np.float64) for name, array in tensors.items()}

@@ -9,11 +9,11 @@ import numpy as np
 from striate.graph import INPUT, Network
 from striate.graph.reference import output as run_exactly
 from striate.ops import Array
-from striate.verify.bound import propagate
+from striate.verify.bound import Rounding, walk
 from striate.verify.proof import Value, Worst
 from striate.verify.prove import Engine
-from striate.verify.tally import result_allowed, scale_of, share, worst_of
-from striate.verify.tolerance import FLOAT32_UNIT
+from striate.verify.tally import scale_of, share, worst_of
+from striate.verify.tolerance import FLOAT32_UNIT, result_allowed
 
 
 class Recheck(Value):
@@ -52,20 +52,20 @@ def prove_shipped(shipped: Network, golden: Array, logits: Array, error: float, 
     network = shipped.astype(np.float64)
     x = np.asarray(golden, np.float64)
     names = tuple(f"golden {i}" for i in range(len(x)))
-    got = {name: np.asarray(array, np.float64) for name, array in engine(golden).items()}
+    got = engine(golden)
     known = {name: array for name, array in got.items() if name != network.output}
-    values, bounds = propagate(network, {**known, INPUT: x}, FLOAT32_UNIT)
     exact = run_exactly(network, x)
     return Recheck(
         network=network.name,
         inputs=len(x),
         of_bound={
-            n.name: _worst(got[n.name] - values[n.name], bounds[n.name], names) for n in network if n.name in got
+            name: _worst(got[name] - values, bound, names)
+            for name, values, (bound,) in walk(network, {**known, INPUT: x}, [Rounding(FLOAT32_UNIT)])
+            if name in got
         },
         golden=_worst(logits - exact, result_allowed(error) * scale_of(exact), names),
     )
 
 
 def _worst(difference: Array, bound: Array, names: Sequence[str]) -> Worst:
-    """The largest share of the bound; a difference that is no number is infinite."""
-    return worst_of(np.nan_to_num(share(np.abs(difference), bound), nan=np.inf), names, Worst())
+    return worst_of(share(np.abs(difference), bound), names, Worst())

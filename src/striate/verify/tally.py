@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from striate.ops import Array
+from striate.ops import Array, Shape
 from striate.verify.proof import LayerProof, Worst
 from striate.verify.tolerance import (
     ALGEBRA,
     FLOAT32_UNIT,
-    RESULT_FACTOR,
     ROUNDING_FACTOR,
     ROUNDING_ULPS,
     SMALLEST_SCALE,
+    result_allowed,
 )
 
 
 def worst_of(values: Array, names: Sequence[str], so_far: Worst) -> Worst:
-    """The larger of `so_far` and the largest of `values` (N, ...), with the name of its image."""
+    """The larger of `so_far` and the largest of `values` (N, ...), with the name of its image.
+
+    A value that is no number counts as infinite.
+    """
     by_image = values.reshape(len(values), -1).max(axis=1)
+    by_image = np.where(np.isnan(by_image), np.inf, by_image)
     at = int(by_image.argmax())
     return Worst(value=float(by_image[at]), case=names[at]) if by_image[at] > so_far.value else so_far
 
@@ -34,14 +38,9 @@ def scale_of(values: Array) -> Array:
 
 def share(part: Array, whole: Array) -> Array:
     """part / whole, where 0 / 0 is 0 and x / 0 infinite; a bound that is infinite allows everything."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio: Array = np.where(part == 0, 0.0, part / whole)
+    with np.errstate(divide="ignore"):
+        ratio: Array = np.divide(part, whole, out=np.zeros(part.shape), where=part != 0)
     return ratio
-
-
-def result_allowed(error_before: float) -> float:
-    """What the float32 error of a result may be, in units of its scale, given the original's."""
-    return RESULT_FACTOR * error_before + ROUNDING_ULPS * FLOAT32_UNIT
 
 
 @dataclass(slots=True)
@@ -51,9 +50,11 @@ class Squares:
     total: float = 0.0
     count: int = 0
 
-    def add(self, values: Array) -> None:
-        """Take in more values."""
-        self.total += float(np.square(values).sum())
+    def add(self, values: Array, scale: Array | None = None) -> None:
+        """Take in more values (N, ...), in units of each image's `scale` (N, 1, ...)."""
+        flat = values.reshape(len(values), -1)
+        sums = np.einsum("nv,nv->n", flat, flat)
+        self.total += float((sums if scale is None else sums / np.square(scale.reshape(-1))).sum())
         self.count += values.size
 
     def root_mean(self) -> float:
@@ -79,8 +80,12 @@ class Tally:
     of_running_bound: Worst = field(default_factory=Worst)
     broken: str = ""
 
-    def fits(self, want: Array, names: Sequence[str], **got: Array) -> bool:
+    def fits(self, want: Array, rewritten: Shape, names: Sequence[str], **got: Array) -> bool:
         """Whether all arrays have the shape of `want` and are finite; remembers the first that is not."""
+        if rewritten != want.shape[1:]:
+            self.broken = self.broken or (
+                f"the rewritten network in float64 has shape {rewritten} instead of {want.shape[1:]}"
+            )
         for what, array in {"the original in float64": want, **got}.items():
             if array.shape != want.shape:
                 self.broken = self.broken or f"{what} has shape {array.shape[1:]} instead of {want.shape[1:]}"
@@ -89,18 +94,25 @@ class Tally:
                 self.broken = self.broken or f"{what} gives values that are not finite on {names[image]}"
         return not self.broken
 
-    def compare_algebra(self, want: Array, got: Array, uncertainty: Array, names: Sequence[str]) -> None:
-        """Original against rewritten, both in float64 from the same inputs, together good to `uncertainty`."""
-        scale = scale_of(want)
-        difference = np.abs(got - want)
-        self.algebra = worst_of(difference / scale, names, self.algebra)
-        of_allowed = share(difference, np.maximum(ALGEBRA * scale, uncertainty))
-        self.algebra_of_allowed = worst_of(of_allowed, names, self.algebra_of_allowed)
+    def compare_algebra(
+        self, want: Array, got: Array, scale: Array, names: Sequence[str], uncertainty: Callable[[], Array]
+    ) -> None:
+        """Original against rewritten, both in float64 from the same inputs.
 
-    def compare_rounding(self, scale: Array, made_before: Array, made_after: Array, one_ulp: Array) -> None:
-        """The errors that the layer itself makes in float32; one_ulp: a rounding of its inputs, carried through."""
-        self.rounding_before.add(made_before / scale)
-        self.rounding_after.add(made_after / scale)
+        scale: of `want`; uncertainty: how well float64 itself knows the difference, asked where it matters.
+        """
+        difference = np.abs(got - want)
+        of_scale = worst_of(difference / scale, names, Worst())
+        of_allowed = Worst(value=of_scale.value / ALGEBRA, case=of_scale.case)
+        if of_scale.value > ALGEBRA:
+            allowed = np.maximum(ALGEBRA * scale, uncertainty())
+            of_allowed = worst_of(share(difference, allowed), names, Worst())
+        self.algebra = max(self.algebra, of_scale, key=_value)
+        self.algebra_of_allowed = max(self.algebra_of_allowed, of_allowed, key=_value)
+
+    def compare_rounding(self, scale: Array, made_after: Array, one_ulp: Array) -> None:
+        """The error that the layer itself makes as shipped; one_ulp: a rounding of its inputs, carried through."""
+        self.rounding_after.add(made_after, scale)
         self.forgiven.add(ROUNDING_ULPS * (one_ulp / scale + FLOAT32_UNIT))
 
     def compare_bound(self, made_after: Array, bound: Array, names: Sequence[str]) -> None:
@@ -109,10 +121,11 @@ class Tally:
 
     def compare_errors(self, want: Array, before: Array, after: Array, bound: Array, names: Sequence[str]) -> None:
         """The errors since the input, and the most that rounding can make since there."""
-        scale = scale_of(want)
-        self.error_before.add((before - want) / scale)
-        self.error_after.add((after - want) / scale)
-        self.of_running_bound = worst_of(share(np.abs(after - want), bound), names, self.of_running_bound)
+        scale, error = scale_of(want), after - want
+        self.error_before.add(before - want, scale)
+        self.error_after.add(error, scale)
+        if np.isfinite(bound.flat[0]):  # given up otherwise
+            self.of_running_bound = worst_of(share(np.abs(error), bound), names, self.of_running_bound)
 
     def rounding_allowed(self) -> float:
         """What the layer may add in the shipped network, given what it adds in the original."""
@@ -161,3 +174,7 @@ class Tally:
             of_running_bound=self.of_running_bound,
             fault=self.fault(),
         )
+
+
+def _value(worst: Worst) -> float:
+    return worst.value

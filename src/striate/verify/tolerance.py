@@ -30,5 +30,14 @@ UNDERFLOW = 2.0**-100
 """Absolute error that underflow may add to one layer: a term below 2^-126 is lost whole where denormals are
 flushed, and no layer adds 2^26 terms. Nothing that matters is as small."""
 
+HOPELESS = 2.0**10
+"""A bound carried from the input that is on average this many times the largest value of its tensor explains every
+error and certifies no decision; each further layer would only multiply it by 10 to 100."""
+
 SMALLEST_SCALE = UNDERFLOW / FLOAT32_UNIT
 """A tensor whose largest value is below this is compared as if that were its scale: it is zero to float32."""
+
+
+def result_allowed(error_before: float) -> float:
+    """What the float32 error of a result may be, in units of its scale, given the original's."""
+    return RESULT_FACTOR * error_before + ROUNDING_ULPS * FLOAT32_UNIT
