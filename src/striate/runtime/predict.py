@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +71,7 @@ def predict(
     engine = model if isinstance(model, Engine) else Engine(model, 1)
     self_test(engine, engine.manifest)
     work = ((unit, 0) for unit in find_units(sources, batch_images))
-    return chain.from_iterable(run(engine, work, batch_images, threads))
+    return (result for batch in run(engine, work, batch_images, threads) for result in batch)
 
 
 def threads_for(batch_images: int, threads: int | None) -> int:
