@@ -169,7 +169,10 @@ class Same(nn.Module):
         ),
         (nn.Sequential(nn.Conv2d(3, 3, 11)), r"^Sequential: does not fit an input of 3x9x8: 0: a window of 11 px"),
         (nn.Sequential(nn.BatchNorm2d(3, track_running_stats=False)), r"use track_running_stats=True$"),
-        (nn.Sequential(nn.ReLU(), nn.Fold((9, 8), 3)), r"^1 \(Fold\): calls fold, which striate has no layer for yet$"),
+        (
+            nn.Sequential(nn.ReLU(), nn.Fold((9, 8), 3)),
+            r"^1 \(Fold\): calls fold, which striate has no layer for yet; striate inspect shows what is known",
+        ),
         (Two(), r"^Two: returns tuple, not one tensor; wrap it in a module that returns the logits$"),
         (Same(), r"^Same: returns its input; a network needs at least one layer$"),
         (

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from striate.cli.output import AsJson, note, print_json
+from striate.cli.output import AsJson, close, note, print_json
 from striate.errors import UsageError
 
 
@@ -29,14 +29,15 @@ def draw(
 
     Example: striate draw resnet18 --input 3x224x224 -o resnet18.svg
     """
-    from striate.jobs.networks import read_network
+    from striate.jobs.networks import look_at
     from striate.jobs.spelled import parse_shape
     from striate.report.drawing import draw as drawn
 
     if out.suffix != ".svg":
         raise UsageError(f"{out}: a drawing is SVG; name the file with .svg at its end")
     shape = parse_shape(size) if size else None
-    text = drawn(read_network(net, shape, classes), shape)
+    network, remarks, unknown = look_at(net, shape, classes)
+    text = drawn(network, shape)
     try:
         out.write_text(text, encoding="utf-8")
     except OSError as fault:
@@ -45,3 +46,4 @@ def draw(
         print_json({"drawing": str(out), "bytes": len(text.encode())})
     else:
         note(f"drawn to {out}")
+    close(remarks, unknown)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from striate.cli.output import AsJson, note, print_json
+from striate.cli.output import AsJson, close, note, print_json
 from striate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def inspect(
 
     Example: striate inspect 32C3-BN-R-MP2-64C3-BN-R-GAP-10 --input 1x28x28
     """
-    from striate.jobs.networks import read_network
+    from striate.jobs.networks import look_at
     from striate.jobs.spelled import parse_shape
     from striate.measure import inspect_network
 
@@ -64,21 +64,25 @@ def inspect(
     if sizes:
         _print_sizes(net, shape, classes, sizes, json)
         return
-    network = read_network(net, shape, classes)
+    network, remarks, unknown = look_at(net, shape, classes)
     if svg is not None:
         _draw(network, shape, svg)
     if at:
         _print_unit(network, shape, at, unit, picture, json)
+        close(remarks, ())
         return
     found = inspect_network(network, shape)
     if compare:
-        _print_comparison(found, inspect_network(read_network(compare, shape, classes), shape), json)
+        other, more, also_unknown = look_at(compare, shape, classes)
+        _print_comparison(found, inspect_network(other, shape), json)
+        remarks, unknown = (*remarks, *more), (*unknown, *also_unknown)
     elif json:
         print_json(found.to_json())
     elif as_csv:
         print(_csv(found), end="")
     else:
         print(found.table([name.strip() for name in columns.split(",") if name], tree=tree, depth=depth))
+    close(remarks, unknown)
 
 
 def _check_together(*, at: str, sizes: str, compare: str, unit: bool | str, depth: bool) -> None:

@@ -25,6 +25,17 @@ def note(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def close(remarks: Iterable[str], findings: Iterable[str]) -> None:
+    """End a command that has shown its result: what is to be said beside it, and what is missing in it (code 1)."""
+    for remark in remarks:
+        note(f"note: {remark}")
+    found = list(findings)
+    for one in found:
+        note(f"striate: {one}")
+    if found:
+        raise typer.Exit(1)
+
+
 def print_choices(choices: Iterable[Choice]) -> None:
     """Each automatic decision with its reason, on one line."""
     for choice in choices:

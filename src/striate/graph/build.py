@@ -55,6 +55,11 @@ class Builder:
         """Shape of the tensor called `name`."""
         return self._shapes[name]
 
+    def unread(self) -> tuple[str, ...]:
+        """The tensors that no layer reads yet, in order."""
+        read = {name for node in self._nodes for name in node.inputs}
+        return tuple(name for name in self._shapes if name not in read)
+
     def build(self, output: str | None = None) -> Network:
         """The finished, checked network; its output is the last layer unless named."""
         last = self._nodes[-1].name if self._nodes else INPUT

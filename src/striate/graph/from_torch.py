@@ -19,7 +19,8 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from striate.errors import CaptureError, GeometryError, ShapeError
 from striate.graph.network import INPUT, Network
 from striate.graph.torch_functions import FUNCTIONS
-from striate.graph.torch_trace import Standin, Trace
+from striate.graph.torch_standin import Standin
+from striate.graph.torch_trace import Trace
 from striate.ops import Shape
 
 
@@ -34,8 +35,10 @@ def capture(
     """The network that `module` computes at test time for images of `input_shape` (C, H, W).
 
     with_weights: copy the weights' values; without them only the architecture is taken.
-    strict: refuse a function that striate does not know; else it becomes an `Unknown` layer, which can be inspected.
-    The module is left as it was: training flags of every part, buffers, hooks, gradients and random state.
+    strict: refuse a function that striate does not know; else it becomes an `Unknown` layer, which can be inspected,
+        and so does all that a module does from where it raises, looks at values, or returns no single tensor.
+    The module is left as it was: training flags of every part, buffers, hooks, gradients and random state. Hooks that
+    the caller registered run, since they may change what a part returns; they are given tensors without values.
     Raises: CaptureError that names the function or module which striate does not know, or what the module raised.
     """
     shape: Shape = tuple(input_shape)
@@ -51,11 +54,7 @@ def capture(
         _paths(module, trace),
         torch.no_grad(),
     ):
-        result = _call(module, trace, called, shape)
-    if not isinstance(result, Standin):
-        raise CaptureError(
-            f"{called}: returns {type(result).__name__}, not one tensor; wrap it in a module that returns the logits"
-        )
+        result = _result(module, trace, called, shape, strict=strict)
     if result.tensor_name == INPUT and not result.moves and not result.pads:
         raise CaptureError(f"{called}: returns its input; a network needs at least one layer")
     network = trace.finish(result)
@@ -103,6 +102,24 @@ def _paths(module: nn.Module, trace: Trace) -> Iterator[None]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _result(module: nn.Module, trace: Trace, called: str, shape: Shape, *, strict: bool) -> Standin:
+    """The one tensor that the module returns; where there is none and `strict` is off, an unknown layer's."""
+    try:
+        result = _call(module, trace, called, shape)
+    except CaptureError as fault:
+        if strict:
+            raise
+        return trace.rest("rest", fault)
+    if isinstance(result, Standin):
+        return result
+    several = CaptureError(
+        f"{called}: returns {type(result).__name__}, not one tensor; wrap it in a module that returns the logits"
+    )
+    if strict:
+        raise several
+    return trace.rest("results", several, result)
 
 
 def _call(module: nn.Module, trace: Trace, called: str, shape: Shape) -> object:

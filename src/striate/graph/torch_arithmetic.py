@@ -20,7 +20,8 @@ from striate import ops
 from striate.errors import CaptureError
 from striate.graph.moves import Moves, order_of
 from striate.graph.torch_moves import axis_of, clone, reshape, takes_moves
-from striate.graph.torch_trace import BATCH, Handler, Standin, Trace
+from striate.graph.torch_standin import BATCH, Standin
+from striate.graph.torch_trace import Handler, Trace
 from striate.ops import Op
 
 

@@ -18,7 +18,9 @@ from striate.graph.moves import order_of
 from striate.graph.torch_arithmetic import ARITHMETIC
 from striate.graph.torch_moves import MOVES, takes_moves, takes_pads
 from striate.graph.torch_reductions import REDUCTIONS
-from striate.graph.torch_trace import NEVER_UNKNOWN, Standin, Trace
+from striate.graph.torch_standin import Standin
+from striate.graph.torch_trace import NEVER_UNKNOWN, Trace
+from striate.ops.base import need_maps
 
 Ints = int | Sequence[int]
 
@@ -65,6 +67,7 @@ def _conv(
     crops_and_pads = bool(input.pads) and min(input.pads) < 0 and padding not in (0, (0,) * (len(input.base) - 1))
     _settle_unless(trace, input, None if crops_and_pads else 0.0)
     out, per_group, *kernel = weight.shape
+    need_maps("conv", input.image_shape, None, len(kernel))
     op = ops.Conv(per_group * groups, out, _windows(input, kernel, stride, padding, dilation), groups, bias is not None)
     weights = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
     return trace.add(op, input, kind="conv", weights=weights)
@@ -215,11 +218,26 @@ def _interpolate(
 
 def _no_values(trace: Trace, *_: Any, **__: Any) -> None:
     raise CaptureError(
-        f"{trace.where()}: looks at the values of the image to decide what to do; striate follows shapes only"
+        f"{trace.where()}: looks at the values of the image to decide what to do, and striate follows shapes only; "
+        "give the part before it as a module"
     )
 
 
-VALUES_ONLY = (Tensor.__bool__, Tensor.item, Tensor.__int__, Tensor.__float__, Tensor.tolist)
+def _no_size(trace: Trace, *_: Any, **__: Any) -> None:
+    raise CaptureError(
+        f"{trace.where()}: makes a tensor whose size depends on the values of the image, and striate follows shapes "
+        "only; give the part before it as a module"
+    )
+
+
+VALUES_ONLY = (
+    Tensor.__bool__, Tensor.item, Tensor.__int__, Tensor.__float__, Tensor.__index__, Tensor.tolist, Tensor.numpy,
+    Tensor.__array__, torch.equal, torch.allclose,
+)  # fmt: skip
+SIZED_BY_VALUES = (
+    torch.nonzero, Tensor.nonzero, torch.argwhere, torch.masked_select, Tensor.masked_select, torch.unique,
+    Tensor.unique, torch.bincount, torch.repeat_interleave,
+)  # fmt: skip
 
 FUNCTIONS: Mapping[Any, Any] = MappingProxyType(
     {
@@ -249,7 +267,8 @@ FUNCTIONS: Mapping[Any, Any] = MappingProxyType(
         F.pad: _pad,
         **dict.fromkeys((F.interpolate, F.upsample), _interpolate),
         **dict.fromkeys(VALUES_ONLY, _no_values),
-        NEVER_UNKNOWN: {_no_values},
+        **dict.fromkeys(SIZED_BY_VALUES, _no_size),
+        NEVER_UNKNOWN: {_no_values, _no_size},
     }
 )
 """torch function -> what it records."""

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from striate.errors import CaptureError
-from striate.graph.torch_trace import BATCH, Handler, Standin, Trace
+from striate.graph.torch_standin import BATCH, Standin
+from striate.graph.torch_trace import Handler, Trace
 from striate.ops import Permute, PixelShuffle, PixelUnshuffle, Reshape, Slice
 
 H = TypeVar("H", bound=Handler)
@@ -122,6 +123,9 @@ def _unsqueeze(trace: Trace, input: Standin, dim: int) -> Standin:
 def _getitem(trace: Trace, input: Standin, index: Any) -> Standin:
     """Whole numbers, slices, None and dots; no tensors."""
     given = index if isinstance(index, tuple) else (index,)
+    if any(isinstance(one, Standin) for one in given):
+        raise _refuse(trace, "picks by a mask or an index that it computed from the image, and striate follows shapes "
+                             "only; give the part before it as a module")  # fmt: skip
     if any(isinstance(one, Tensor | list) for one in given):
         raise _refuse(trace, "indexes by a list or tensor; striate knows slices and whole numbers")
     named = sum(one is not None and one is not Ellipsis for one in given)
@@ -279,7 +283,7 @@ MOVES: Mapping[Any, Handler] = MappingProxyType(
         Tensor.expand: _expand,
         Tensor.expand_as: _expand_as,
         **dict.fromkeys((torch.clone, Tensor.clone), clone),
-        **dict.fromkeys((Tensor.contiguous, Tensor.to, Tensor.float, Tensor.detach, Tensor.type_as), _same),
+        **dict.fromkeys((Tensor.contiguous, Tensor.to, Tensor.cpu, Tensor.float, Tensor.detach, Tensor.type_as), _same),
         Tensor.is_contiguous: _is_contiguous,
         F.pixel_shuffle: _pixel_shuffle,
         F.pixel_unshuffle: _pixel_unshuffle,

@@ -19,7 +19,8 @@ from striate.errors import CaptureError
 from striate.graph.moves import order_of
 from striate.graph.torch_arithmetic import bare, dressed, rows
 from striate.graph.torch_moves import axis_of, reshape, takes_moves
-from striate.graph.torch_trace import Handler, Standin, Trace
+from striate.graph.torch_standin import Standin
+from striate.graph.torch_trace import Handler, Trace
 from striate.ops import Op, Reshape
 
 

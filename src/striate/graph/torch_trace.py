@@ -1,4 +1,4 @@
-"""The stand-in tensor that a module's forward runs on, and the record of what it did to it."""
+"""The record of what a module's forward does to the stand-in tensor that it runs on."""
 
 from __future__ import annotations
 
@@ -13,94 +13,12 @@ from torch import Tensor, nn
 
 from striate.errors import CaptureError
 from striate.graph.build import Builder
-from striate.graph.moves import Moves, plain, shape_of, then
+from striate.graph.moves import plain, then
 from striate.graph.network import INPUT, Network
+from striate.graph.torch_standin import BATCH, Standin, flat
 from striate.ops import Array, Op, Pad, Shape, Unknown
 
-BATCH = 2  # of the stand-in: two, so that no code takes the batch for a single image
 Handler = Callable[..., Any]
-
-
-class Standin(Tensor):
-    """A tensor with shape and dtype and no values; `tensor_name` is its name in the network being recorded.
-
-    base: shape of that tensor for one image. moves: slices, reshapes and permutations on the way from it to this one,
-        which become layers when something else reads them: two that cancel become nothing.
-    pads, fill: padding (last axis first, as in F.pad) and its value, that a window after it takes upon itself.
-    memory: shared by all views of one tensor; counts the writes in place. seen: the count that this view knows.
-    """
-
-    recorder: Trace
-    tensor_name: str
-    base: Shape
-    moves: Moves
-    pads: tuple[int, ...]
-    fill: float
-    memory: list[int]
-    seen: int
-
-    @staticmethod
-    def of(trace: Trace, tensor_name: str, shape: Shape, moves: Moves = (), view_of: Standin | None = None) -> Standin:
-        """The stand-in for the tensor `tensor_name` of `shape` (without the batch) after `moves`."""
-        return Standin.full(trace, tensor_name, (BATCH, *shape_of(moves, shape)), shape, moves, view_of)
-
-    @staticmethod
-    def full(
-        trace: Trace, tensor_name: str, sizes: Shape, base: Shape, moves: Moves = (), view_of: Standin | None = None
-    ) -> Standin:
-        """The same, which shows `sizes` (with the batch) to the module."""
-        made: Standin = Tensor._make_wrapper_subclass(Standin, sizes, dtype=torch.float32)
-        made.recorder, made.tensor_name, made.base, made.moves = trace, tensor_name, base, moves
-        made.pads, made.fill = (), 0.0
-        made.memory = [0] if view_of is None else view_of.memory
-        made.seen = made.memory[0]
-        return made
-
-    @property
-    def sizes(self) -> Shape:
-        """Its shape with the batch."""
-        with torch._C.DisableTorchFunctionSubclass():
-            return tuple(int(n) for n in self.shape)
-
-    @property
-    def image_shape(self) -> Shape:
-        """Its shape without the batch."""
-        return self.sizes[1:]
-
-    @classmethod
-    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Record the call: every torch function that is given a stand-in arrives here."""
-        if func in METADATA:
-            with torch._C.DisableTorchFunctionSubclass():
-                return func(*args, **(kwargs or {}))
-        standin = next(a for a in flat((args, tuple((kwargs or {}).values()))) if isinstance(a, Standin))
-        return standin.recorder.record(func, args, kwargs or {})
-
-    @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
-        """Nothing is ever computed with a stand-in."""
-        raise CaptureError(f"{func}: reached the arithmetic of a tensor that has no values")
-
-
-METADATA = {
-    Tensor.shape.__get__,  # type: ignore[attr-defined]
-    Tensor.dtype.__get__,  # type: ignore[attr-defined]
-    Tensor.device.__get__,
-    Tensor.ndim.__get__,  # type: ignore[attr-defined]
-    Tensor.requires_grad.__get__,  # type: ignore[attr-defined]
-    Tensor.is_cuda.__get__,  # type: ignore[attr-defined]
-    Tensor.layout.__get__,  # type: ignore[attr-defined]
-    Tensor.is_quantized.__get__,  # type: ignore[attr-defined]
-    Tensor.is_nested.__get__,  # type: ignore[attr-defined]
-    Tensor.size,
-    Tensor.dim,
-    Tensor.numel,
-    Tensor.is_floating_point,
-    Tensor.is_complex,
-    Tensor.get_device,
-    Tensor.element_size,
-    Tensor.__len__,
-}
 
 
 class Trace:
@@ -167,8 +85,10 @@ class Trace:
             return self._unknown(func, called, args, kwargs, fault)
 
     def _handled(self, handler: Handler | None, called: str, read: list[Standin], args: Any, kwargs: Any) -> Any:
-        if handler is None or any(one.sizes[:1] != (BATCH,) for one in read):
-            raise CaptureError(f"{self.where()}: calls {called}, which striate has no layer for yet")
+        without_images = any(one.sizes[:1] != (BATCH,) for one in read)
+        if handler is None or (without_images and handler not in self._final):
+            shown = "; striate inspect shows what is known without it" if self._strict else ""
+            raise CaptureError(f"{self.where()}: calls {called}, which striate has no layer for yet{shown}")
         for one in read:
             self._ready(one, handler)
         try:
@@ -265,7 +185,7 @@ class Trace:
         if isinstance(result, Tensor):
             in_place = called.endswith("_") and not called.endswith("__")
             return _written(args[0], parts[0]) if in_place else parts[0]
-        return parts
+        return parts if isinstance(result, list) else tuple(parts)
 
     def _stand_in(self, one: Any, called: str, names: tuple[str, ...], why: CaptureError) -> Any:
         if not isinstance(one, Tensor):
@@ -275,6 +195,19 @@ class Trace:
         shape = sizes[1:] if each == 1 else (each, *sizes[1:]) if each else sizes
         name = self._append(Unknown(called.strip("_"), shape, len(names), str(why)), names, called.strip("_"), {})
         return Standin.full(self, name, sizes, shape)
+
+    def rest(self, called: str, why: CaptureError, result: object = None) -> Standin:
+        """Record what the module does from here on as one unknown layer, of which not even the shape is known.
+
+        It reads the stand-ins in `result`, or all tensors that nothing reads yet.
+        Raises: CaptureError, `why`, where no layer stands before it.
+        """
+        read = [self.settle(one).tensor_name for one in flat(result) if isinstance(one, Standin)]
+        names = tuple(dict.fromkeys(read)) or self._builder.unread()
+        if not names or names == (INPUT,):
+            raise why
+        name = self._append(Unknown(called, (), len(names), str(why)), names, called, {})
+        return Standin.full(self, name, (BATCH,), ())
 
     def finish(self, result: Standin) -> Network:
         """The network whose output is `result`.  Raises: CaptureError where it was changed through another view."""
@@ -365,10 +298,3 @@ def _written(target: Standin, result: Standin) -> Standin:
     target.memory[0] += 1
     target.seen = target.memory[0]
     return target
-
-
-def flat(value: Any) -> list[Any]:
-    """All values in nested tuples and lists."""
-    if isinstance(value, tuple | list):
-        return [one for part in value for one in flat(part)]
-    return [value]

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from striate.errors import UsageError
 from striate.graph import Network
-from striate.jobs.spelled import spelled_network
+from striate.jobs.spelled import CALLABLE, captured, spelled_network
 from striate.measure import Inspection, inspect_network
-from striate.ops import Shape
+from striate.ops import Shape, Unknown
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,20 +31,43 @@ def read_network(net: str, input_shape: Shape | None = None, classes: int | None
     return spelled_network(net, input_shape, classes)
 
 
+def look_at(
+    net: str, input_shape: Shape | None = None, classes: int | None = None
+) -> tuple[Network, tuple[str, ...], tuple[str, ...]]:
+    """The network that `net` names, as `read_network` gives it, to be shown and not to be run.
+
+    Of a torch module, what striate does not know is there too, as layers of unknown kind; the weights have no values.
+    Second, what is to be said beside it; third, what is not known of it, and why, a line each.
+    Raises: as `read_network`.
+    """
+    if CALLABLE.fullmatch(net) and input_shape is not None:
+        network, remarks = captured(net, input_shape, strict=False)
+        return network, remarks, unknown(network)
+    return read_network(net, input_shape, classes), (), ()
+
+
+def unknown(network: Network) -> tuple[str, ...]:
+    """Why layers of `network` are of unknown kind: each reason once."""
+    return tuple(dict.fromkeys(node.op.why for node in network if isinstance(node.op, Unknown)))
+
+
 def inspect(net: str | Network | nn.Module, input_shape: Shape | None = None) -> Inspection:
     """Measure every layer of a network: sizes, receptive fields, costs. Its text is a table.
 
-    net: what `read_network` takes, a Network, or a torch module; input_shape (C, H, W), for one image.
+    net: what `read_network` takes, a Network, or a torch module, which is measured as it works at test time whatever
+        mode it is in, and left as it was; input_shape (C, H, W), for one image.
+    What striate does not know of a module is a layer of unknown kind: named in `unknown`, and no number is made up
+    for it or for what stands behind it.
     Raises: as `read_network`; ShapeError that names the layer which the size does not fit.
 
     >>> print(inspect("8C3-BN-R-MP2-GAP-10", (1, 28, 28)))    # doctest: +SKIP
     """
     if isinstance(net, str):
-        net = read_network(net, input_shape)
+        net, _, _ = look_at(net, input_shape)
     if isinstance(net, Network):
         return inspect_network(net, input_shape)
     if input_shape is None:
         raise UsageError("inspect: a torch module does not say its input; give (channels, height, width)")
     from striate.graph.from_torch import capture
 
-    return inspect_network(capture(net, input_shape, with_weights=False))
+    return inspect_network(capture(net, input_shape, with_weights=False, strict=False))

@@ -24,12 +24,25 @@ def spelled_network(net: str, input_shape: Shape | None = None, classes: int | N
     if input_shape is None:
         raise UsageError(f"{net}: the size of the input is not known; give it, as in --input 3x224x224")
     if CALLABLE.fullmatch(net):
-        from striate.graph.from_torch import capture
-
-        return capture(call(net), input_shape, name=net)
+        return captured(net, input_shape, strict=True)[0]
     from striate.notation import read
 
     return read(net, input_shape, classes)
+
+
+def captured(target: str, input_shape: Shape, *, strict: bool) -> tuple[Network, tuple[str, ...]]:
+    """The network of what "package.module:callable" returns, and what is to be said of how it was captured.
+
+    strict: as in `striate.graph.from_torch.capture`, and with the weights' values; else the architecture alone.
+    Raises: CaptureError.
+    """
+    from striate.graph.from_torch import capture
+
+    module = call(target)
+    network = capture(module, input_shape, name=target, with_weights=strict, strict=strict)
+    trains = getattr(module, "training", False)
+    remark = f"{target}: is in training mode; this is what it computes at test time, as after .eval()"
+    return network, (remark,) if trains else ()
 
 
 def call(target: str) -> Any:

@@ -75,10 +75,10 @@ def walk(network: Network, input_shape: Shape | None = None, *, gates: bool = Tr
     alive: dict[str, View] = {INPUT: _of_image(shapes[INPUT])}
     for node in network:
         read = [name for name in node.inputs if gates or not is_gate(node, name, shapes)]
-        merged = _merged([alive[name] for name in read])
         if node.op.kind == UNKNOWN:
-            alive[node.name] = _anything(merged, shapes[node.name])
+            alive[node.name] = _anything(alive[read[0]], shapes[node.name])
         else:
+            merged = _merged([alive[name] for name in read])
             alive[node.name] = _through(node, merged, shapes[read[0]], shapes[node.name], local=not gates)
         yield node, alive[node.name]
         for name in {*node.inputs, node.name}:
@@ -96,7 +96,7 @@ def behind_unknown(network: Network) -> set[str]:
 
 
 def gated(network: Network, input_shape: Shape | None = None) -> bool:
-    """Whether maps are multiplied by values one unit wide, or normalised by the statistics of whole maps: see `walk`."""
+    """Whether maps are multiplied by values one unit wide, or normalised by whole maps' statistics: see `walk`."""
     shapes = infer_shapes(network, input_shape)
     return any(
         isinstance(node.op, GroupNorm) or any(is_gate(node, name, shapes) for name in node.inputs) for node in network

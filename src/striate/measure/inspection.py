@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from striate.graph import Network, Node, infer_shapes
-from striate.measure.cost import Cost, costs
+from striate.measure.cost import Cost, costs, known_sum, total
 from striate.measure.fields import UNKNOWN, View, behind_unknown, gated, walk
 from striate.measure.html import page
 from striate.measure.layer import Layer, Part, known_fields, padding_share
@@ -74,16 +74,17 @@ class Inspection:
         padding = self.macs - self.macs_on_pixels
         share = f"{100 * padding / self.macs:.1f} %" if self.macs else "none"
         flops = "not defined for every layer" if self.flops is None else f"{self.flops:,}"
-        least = ">= " if self.unknown else ""
+        intensity = f"{self.macs / self.moved_bytes:.1f}"
+        least, bound = (">= ", "at least") if self.unknown else ("", "at most")
         yield (
             f"parameters {least}{self.parameters:,}   "
             f"MACs {least}{self.macs:,} an image ({share} of them on zero padding)"
         )
         if self.unknown:
             yield f"not counted, and no field stated behind: {', '.join(self.unknown)} (of unknown kind)"
-        yield f"FLOPs {flops}   MACs per byte moved {self.macs / self.moved_bytes:.1f}"
+        yield f"FLOPs {flops}   MACs per byte moved {'?' if self.unknown else intensity}"
         yield (
-            f"activations: at most {bytes_text(self.peak_activation_bytes)} alive at once, one image in float32; "
+            f"activations: {bound} {bytes_text(self.peak_activation_bytes)} alive at once, one image in float32; "
             f"training keeps {bytes_text(self.training_activation_bytes)}"
         )
         for axis, unread in zip(("rows", "columns"), self.unread, strict=False):
@@ -96,20 +97,23 @@ class Inspection:
 
     def to_json(self) -> dict[str, Any]:
         """The measurement as plain data, in the shape that `striate inspect --json` prints."""
+        sums = {
+            "parameters": self.parameters,
+            "macs": self.macs,
+            "macs_on_pixels": self.macs_on_pixels,
+            "flops": self.flops,
+            "peak_activation_bytes": self.peak_activation_bytes,
+            "training_activation_bytes": self.training_activation_bytes,
+            "moved_bytes": self.moved_bytes,
+            "macs_per_byte": self.macs / self.moved_bytes,
+        }
         return {
             "network": self.network,
             "input": list(self.input),
             "layers": [layer.to_json() for layer in self.layers],
             "totals": {
-                "parameters": self.parameters,
-                "macs": self.macs,
-                "macs_on_pixels": self.macs_on_pixels,
-                "flops": self.flops,
-                "peak_activation_bytes": self.peak_activation_bytes,
-                "training_activation_bytes": self.training_activation_bytes,
-                "moved_bytes": self.moved_bytes,
-                "macs_per_byte": self.macs / self.moved_bytes,
-                "unread_pixels": [list(u) for u in self.unread],
+                **(dict.fromkeys(sums) if self.unknown else sums),
+                "unread_pixels": None if self.unknown else [list(u) for u in self.unread],
                 "unknown_layers": list(self.unknown),
             },
         }
@@ -122,18 +126,17 @@ def inspect_network(network: Network, input_shape: Shape | None = None) -> Inspe
     """
     shape = tuple(input_shape or network.input_shape)
     layers, unread = _measured(network, shape)
-    flops = [layer.flops for layer in layers if layer.flops is not None]
     return Inspection(
         network=network.name,
         input=shape,
         layers=layers,
-        parameters=sum(layer.parameters for layer in layers),
-        macs=sum(layer.macs for layer in layers),
-        macs_on_pixels=sum(layer.macs_on_pixels for layer in layers),
-        flops=sum(flops) if len(flops) == len(layers) else None,
+        parameters=known_sum(layer.parameters for layer in layers),
+        macs=known_sum(layer.macs for layer in layers),
+        macs_on_pixels=known_sum(layer.macs_on_pixels for layer in layers),
+        flops=total(layer.flops for layer in layers),
         peak_activation_bytes=peak_activation_bytes(network, shape),
-        training_activation_bytes=sum(layer.kept_bytes for layer in layers),
-        moved_bytes=sum(layer.moved_bytes for layer in layers),
+        training_activation_bytes=known_sum(layer.kept_bytes for layer in layers),
+        moved_bytes=known_sum(layer.moved_bytes for layer in layers),
         unread=unread,
         unknown=tuple(node.name for node in network if node.op.kind == UNKNOWN),
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from striate.geometry import Field
-from striate.measure.fields import Paths
+from striate.measure.fields import UNKNOWN, Paths
 from striate.ops import Shape
 
 Part = Literal["features", "classifier"]
@@ -41,19 +41,24 @@ class Layer:
     seen: tuple[Interval | None, ...]
     padding_share: float | None
     read: tuple[int, ...]
-    parameters: int
-    macs: int
-    macs_on_pixels: int
+    parameters: int | None
+    macs: int | None
+    macs_on_pixels: int | None
     flops: int | None
     output_bytes: int
-    kept_bytes: int
-    moved_bytes: int
+    kept_bytes: int | None
+    moved_bytes: int | None
     known: bool = True
 
     @property
-    def macs_per_byte(self) -> float:
+    def has_shape(self) -> bool:
+        """False for a layer of unknown kind of whose output not even the shape is known."""
+        return bool(self.output) or self.kind != UNKNOWN
+
+    @property
+    def macs_per_byte(self) -> float | None:
         """Arithmetic intensity: multiply-accumulates for each byte read or written."""
-        return self.macs / self.moved_bytes
+        return None if self.macs is None or self.moved_bytes is None else self.macs / self.moved_bytes
 
     def to_json(self) -> dict[str, Any]:
         """The row as plain data."""
@@ -63,7 +68,7 @@ class Layer:
             "settings": self.settings,
             "part": self.part,
             "inputs": list(self.inputs),
-            "output": list(self.output),
+            "output": list(self.output) if self.has_shape else None,
             "receptive_field": field_json(self.fields),
             "receptive_field_local": field_json(self.local_fields),
             "shortest_path_field": [None if p is None else p[0] for p in self.paths],
@@ -75,7 +80,7 @@ class Layer:
             "macs": self.macs,
             "macs_on_pixels": self.macs_on_pixels,
             "flops": self.flops,
-            "output_bytes": self.output_bytes,
+            "output_bytes": self.output_bytes if self.has_shape else None,
             "training_bytes": self.kept_bytes,
             "moved_bytes": self.moved_bytes,
             "macs_per_byte": self.macs_per_byte,

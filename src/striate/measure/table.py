@@ -49,6 +49,14 @@ def _count(value: int | None) -> str:
     return "?" if value is None else f"{value:,}" if value else ""
 
 
+def _output(layer: Layer) -> str:
+    return times(layer.output) if layer.has_shape else "?"
+
+
+def _ratio(ratio: float | None) -> str:
+    return "?" if ratio is None else f"{ratio:.1f}"
+
+
 def _share(share: float | None) -> str:
     return "?" if share is None else f"{100 * share:.1f} %"
 
@@ -58,7 +66,7 @@ COLUMNS: Mapping[str, Column] = MappingProxyType(
         "layer": Column("layer", lambda r: r.name, "its name", is_number=False),
         "kind": Column("kind", lambda r: f"{r.kind} {r.settings}".strip(), "what it is, its settings", is_number=False),
         "inputs": Column("inputs", lambda r: " ".join(r.inputs), "the layers it reads", is_number=False),
-        "output": Column("output", lambda r: times(r.output), "shape of its result", is_number=False),
+        "output": Column("output", _output, "shape of its result", is_number=False),
         "field": Column("field", lambda r: _size(r, r.fields), "image px that one unit sees, unclipped"),
         "jump": Column("jump", lambda r: _of_field(r.fields, lambda f: f.jump), "image px between neighbouring units"),
         "start": Column("start", lambda r: _of_field(r.fields, lambda f: f.start), "first image px of unit 0"),
@@ -77,7 +85,7 @@ COLUMNS: Mapping[str, Column] = MappingProxyType(
         "bytes": Column("bytes", lambda r: bytes_text(r.output_bytes), "its result in float32"),
         "training": Column("training", lambda r: bytes_text(r.kept_bytes), "what the backward pass needs of it"),
         "moved": Column("moved", lambda r: bytes_text(r.moved_bytes), "inputs, weights and result, each once"),
-        "intensity": Column("MACs/byte", lambda r: f"{r.macs_per_byte:.1f}", "MACs for each byte moved"),
+        "intensity": Column("MACs/byte", lambda r: _ratio(r.macs_per_byte), "MACs for each byte moved"),
     }
 )
 """Every column that a table can have, by the name that selects it."""

@@ -29,8 +29,10 @@ def pair(values: Sequence[int]) -> str:
     return str(values[0]) if len(set(values)) == 1 else times(values)
 
 
-def bytes_text(count: int) -> str:
-    """`1.2 MB`, in powers of 1000."""
+def bytes_text(count: int | None) -> str:
+    """`1.2 MB`, in powers of 1000; `?` for what is not known."""
+    if count is None:
+        return "?"
     for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if count >= size:
             return f"{count / size:.1f} {unit}"

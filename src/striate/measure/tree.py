@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 
+from striate.measure.cost import total
 from striate.measure.layer import Layer
 
 INDENT = "  "
@@ -33,17 +34,16 @@ def _level(items: Sequence[tuple[Layer, list[str]]], level: int, depth: int | No
 
 
 def _group(layers: Sequence[Layer], name: str) -> Layer:
-    known = [layer.flops for layer in layers if layer.flops is not None]
     return replace(
         layers[-1],
         name=name,
         kind=f"{len(layers)} layers",
         settings="",
         inputs=layers[0].inputs,
-        parameters=sum(layer.parameters for layer in layers),
-        macs=sum(layer.macs for layer in layers),
-        macs_on_pixels=sum(layer.macs_on_pixels for layer in layers),
-        flops=sum(known) if len(known) == len(layers) else None,
-        kept_bytes=sum(layer.kept_bytes for layer in layers),
-        moved_bytes=sum(layer.moved_bytes for layer in layers),
+        parameters=total(layer.parameters for layer in layers),
+        macs=total(layer.macs for layer in layers),
+        macs_on_pixels=total(layer.macs_on_pixels for layer in layers),
+        flops=total(layer.flops for layer in layers),
+        kept_bytes=total(layer.kept_bytes for layer in layers),
+        moved_bytes=total(layer.moved_bytes for layer in layers),
     )

@@ -29,6 +29,7 @@ COLOURS: Mapping[str, str] = {
     "linear": "#3b8f5a",
     "max_pool": "#c9762b",
     "avg_pool": "#c9762b",
+    "blur_pool": "#c9762b",
     "global_avg_pool": "#c9762b",
     "adaptive_avg_pool": "#c9762b",
     "add": "#7d5bb0",
@@ -68,7 +69,8 @@ def draw(network: Network, input_shape: Shape | None = None) -> str:
 
 def _svg(page: _Page, found: Inspection) -> str:
     title = found.network if len(found.network) < 60 else f"{found.network[:57]}..."
-    facts = f"{found.parameters:,} parameters, {found.macs:,} MACs an image"
+    least = ">= " if found.unknown else ""
+    facts = f"{least}{found.parameters:,} parameters, {least}{found.macs:,} MACs an image"
     width = max(page.width, 10 * len(title), 7 * len(facts)) + 2 * MARGIN
     height = page.y - GAP + MARGIN
     head = (
@@ -162,7 +164,7 @@ def _card(page: _Page, card: Card, repeated: Card, x: float, y: float) -> str:
         op = f"{WORDS.get(first.kind, first.kind)} {first.settings}".strip()
         behind = ", ".join([card.nodes[0].name, *(_short(page.layers[n.name]) for n in card.nodes[1:])])
         colour = COLOURS.get(first.kind, "#888")
-    rows = [("op", op, times(end.output)), ("soft", behind, _field(end, later))]
+    rows = [("op", op, times(end.output) if end.has_shape else "?"), ("soft", behind, _field(end, later))]
     return _box(x, y, colour, rows, CARD_H)
 
 
