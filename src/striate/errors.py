@@ -51,6 +51,10 @@ class RunError(StriateError):
     """A run folder is absent, unfinished, of another version, or damaged."""
 
 
+class DivergedError(RunError):
+    """Training left the finite numbers; the run may go back and try again."""
+
+
 class ArtifactError(StriateError):
     """A model file is truncated, altered, too large, or holds what striate refuses to load."""
 
