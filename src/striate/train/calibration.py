@@ -5,7 +5,7 @@ Everything is fitted on answers that chose the weights (validation) and reported
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -160,6 +160,51 @@ def fit_threshold(
     if count == len(order):
         return None, True
     return float((sorted_confidence[count - 1] + sorted_confidence[count]) / 2), True
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The probabilities of one part: as trained, at the fitted temperature, and what abstaining leaves."""
+
+    as_trained: Reliability
+    at_temperature: Reliability
+    answered: Answered
+
+    def to_json(self) -> dict[str, Any]:
+        """A mapping of plain JSON values."""
+        pairs = {"as_trained": asdict(self.as_trained), "at_temperature": asdict(self.at_temperature)}
+        return {"bins": BINS, **pairs, "answered": self.answered.to_json()}
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationReport:
+    """What was fitted on validation, and how it does there and on the test part, which had no say in it."""
+
+    fitted: Calibration
+    validation: Checked
+    test: Checked | None
+
+    @property
+    def headline(self) -> Checked:
+        """Test where there is one, else validation, which flatters a little."""
+        return self.test or self.validation
+
+    def to_json(self) -> dict[str, Any]:
+        """A mapping of plain JSON values."""
+        test = self.test.to_json() if self.test else None
+        return {**self.fitted.to_json(), "validation": self.validation.to_json(), "test": test}
+
+
+def report(validation: Answers, test: Answers | None, target_accuracy: float) -> CalibrationReport:
+    """Fit on the first, measure both."""
+    fitted = calibrate(validation, target_accuracy)
+    return CalibrationReport(fitted, check(validation, fitted), check(test, fitted) if test else None)
+
+
+def check(answers: Answers, calibration: Calibration) -> Checked:
+    """Measure the probabilities of one part."""
+    before, after = reliability(answers), reliability(answers, calibration.temperature)
+    return Checked(before, after, answered(answers, calibration))
 
 
 def answered(answers: Answers, calibration: Calibration) -> Answered:

@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from striate.data import dataset as datasets
 from striate.data.dataset import Dataset
 from striate.errors import RecipeError, RunError, ShapeError
+from striate.train import calibration
+from striate.train.answers import Answers
 from striate.train.checkpoint import Checkpoint
 from striate.train.estimate import estimate_seconds
-from striate.train.evaluate import evaluate
+from striate.train.evaluate import answers
 from striate.train.feed import Feed, Normaliser, Pixels, augmentation_of, steps_per_epoch
 from striate.train.machine import flags_kept, quiet_machine, seeded
 from striate.train.metrics import Evaluation
@@ -219,19 +221,21 @@ class Session:
 
     def evaluate(self, part: str) -> Evaluation:
         """Measure the present weights on one part."""
-        return evaluate(
-            self.module,
-            self.dataset.parts[part],
-            self.dataset.preprocessing,
-            channels_last=self.recipe.channels_last,
-        )
+        return self.answers(part).evaluation()
+
+    def answers(self, part: str) -> Answers:
+        """What the present weights answer on one part."""
+        data, preprocessing = self.dataset.parts[part], self.dataset.preprocessing
+        return answers(self.module, data, preprocessing, channels_last=self.recipe.channels_last)
 
     def result(self) -> Result:
         """Evaluate the best weights. The test part is looked at here and nowhere else."""
+        validation, test = self.answers("validation"), self.answers("test") if self.dataset.test else None
         seconds = self.progress.train_seconds
         return Result(
-            validation=self.evaluate("validation"),
-            test=self.evaluate("test") if self.dataset.test else None,
+            validation=validation.evaluation(),
+            test=test.evaluation() if test else None,
+            calibration=calibration.report(validation, test, self.recipe.target_accuracy),
             best_epoch=self.progress.best_epoch,
             epochs=self.epochs,
             train_seconds=seconds,

@@ -64,6 +64,9 @@ class Recipe(BaseModel):
     validation_share: Annotated[float, between(0.01, 0.5)] = Field(
         0.1, description="share of the training images set aside to choose the best epoch"
     )
+    target_accuracy: Annotated[float, between(0.5, 1)] = Field(
+        0.95, description="share of the answers given that shall be right; less probable ones are abstentions"
+    )
     seed: Annotated[int, between(0, 2**32 - 1)] = Field(0, description="decides order, augmentation, weights")
     epochs: Annotated[int | Auto, between(1, 100_000)] = Field("auto", description="passes over the training part")
     batch_images: Annotated[int | Auto, between(2, 65_536)] = Field("auto", description="most images a step")

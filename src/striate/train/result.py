@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from striate.train.calibration import CalibrationReport
 from striate.train.metrics import Evaluation
 
 
@@ -19,6 +20,7 @@ class Result:
     train_seconds: float  # steps and checkpoints; without validation and test
     images_per_s: float  # shown in training, per train second
     history: tuple[dict[str, Any], ...]
+    calibration: CalibrationReport | None = None
 
     @property
     def headline(self) -> Evaluation:
@@ -36,6 +38,7 @@ class Result:
             "epochs": self.epochs,
             "train_seconds": round(self.train_seconds, 3),
             "images_per_s": round(self.images_per_s, 1),
+            "calibration": self.calibration.to_json() if self.calibration else None,
             "test": self.test.to_json() if self.test else None,
             "validation": self.validation.to_json(),
         }
