@@ -70,15 +70,13 @@ def plain(moves: Moves, shape: Shape) -> Moves:
         return moves
     goal = _sent(moves, shape)
     for candidate in _candidates(shape, out, goal):
-        if candidate == () and out != shape:
-            continue
         try:
-            sent = _sent(candidate, shape)
+            fits = shape_of(candidate, shape) == out
         except (ShapeError, GeometryError):
             continue
-        if sent.shape == goal.shape and np.array_equal(sent, goal):
+        if fits and np.array_equal(_sent(candidate, shape), goal):
             return candidate
-    return moves
+    return (*plain(moves[:-1], shape), moves[-1]) if isinstance(moves[-1], Slice) else moves
 
 
 def _sent(moves: Sequence[Op], shape: Shape) -> Array:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from striate.errors import CaptureError
 from striate.graph.moves import Moves, shape_of
@@ -14,6 +14,9 @@ from striate.ops import Shape
 
 if TYPE_CHECKING:
     from striate.graph.torch_trace import Trace
+
+Place = tuple[str, nn.Module | None]
+"""Module path and the part of the module there; "" and None outside."""
 
 BATCH = 2  # of the stand-in: two, so that no code takes the batch for a single image
 
@@ -24,6 +27,7 @@ class Standin(Tensor):
     base: shape of that tensor for one image. moves: slices, reshapes and permutations on the way from it to this one,
         which become layers when something else reads them: two that cancel become nothing.
     pads, fill: padding (last axis first, as in F.pad) and its value, that a window after it takes upon itself.
+    place: the part of the module that it was made in; its moves and padding become layers of that part.
     memory: shared by all views of one tensor; counts the writes in place. seen: the count that this view knows.
     """
 
@@ -33,6 +37,7 @@ class Standin(Tensor):
     moves: Moves
     pads: tuple[int, ...]
     fill: float
+    place: Place
     memory: list[int]
     seen: int
 
@@ -48,7 +53,7 @@ class Standin(Tensor):
         """The same, which shows `sizes` (with the batch) to the module."""
         made: Standin = Tensor._make_wrapper_subclass(Standin, sizes, dtype=torch.float32)
         made.recorder, made.tensor_name, made.base, made.moves = trace, tensor_name, base, moves
-        made.pads, made.fill = (), 0.0
+        made.pads, made.fill, made.place = (), 0.0, trace.place
         made.memory = [0] if view_of is None else view_of.memory
         made.seen = made.memory[0]
         return made

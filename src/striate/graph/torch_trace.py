@@ -15,7 +15,7 @@ from striate.errors import CaptureError
 from striate.graph.build import Builder
 from striate.graph.moves import plain, then
 from striate.graph.network import INPUT, Network
-from striate.graph.torch_standin import BATCH, Standin, flat
+from striate.graph.torch_standin import BATCH, Place, Standin, flat
 from striate.ops import Array, Op, Pad, Shape, Unknown
 
 Handler = Callable[..., Any]
@@ -44,7 +44,8 @@ class Trace:
         self._strict = strict
         self._tensors: dict[str, Tensor] = {}
         self._kept: list[Tensor] = []
-        self._stack: list[tuple[str, nn.Module]] = []
+        self._stack: list[Place] = []
+        self._moved: dict[tuple[str, Op], str] = {}
         self._taken = {INPUT}
         self._failed = ""
 
@@ -61,6 +62,11 @@ class Trace:
         if sys.exception() is not None:
             self._failed = self._failed or self.where()
         self._stack.pop()
+
+    @property
+    def place(self) -> Place:
+        """The part that runs."""
+        return self._stack[-1] if self._stack else ("", None)
 
     def where(self) -> str:
         """The part that runs, or that raised first, in words."""
@@ -113,12 +119,18 @@ class Trace:
             self.settle(one)
 
     def settle(self, one: Standin) -> Standin:
-        """Make layers of the padding and the moves that wait before `one`; it stands for their result from now on."""
+        """Make layers of the padding and the moves that wait before `one`; it stands for their result from now on.
+
+        What another reader had moved likewise is read again, not moved again.
+        """
         if one.pads:
             self._settle_pads(one)
-        name, moves = one.tensor_name, plain(one.moves, one.base)
-        for op in moves:
-            name = self._append(op, (name,), op.kind, {})
+        name = one.tensor_name
+        for op in plain(one.moves, one.base):
+            key = (name, op)
+            if key not in self._moved:
+                self._moved[key] = self._append(op, (name,), op.kind, {}, one.place)
+            name = self._moved[key]
         one.tensor_name, one.moves = name, ()
         one.base = self._builder.shape(name)
         return one
@@ -128,7 +140,8 @@ class Trace:
         axes = len(one.base)
         widths = [*one.pads, *(0,) * (2 * axes - len(one.pads))]
         before, after = tuple(reversed(widths[::2])), tuple(reversed(widths[1::2]))
-        one.tensor_name = self._append(Pad(before, after, value=one.fill), (one.tensor_name,), "pad", {})
+        pad = Pad(before, after, value=one.fill)
+        one.tensor_name = self._append(pad, (one.tensor_name,), "pad", {}, one.place)
         one.base, one.pads, one.fill = self._builder.shape(one.tensor_name), (), 0.0
 
     def moved(self, one: Standin, op: Op) -> Standin:
@@ -160,8 +173,10 @@ class Trace:
         name = self._append(op, tuple(i.tensor_name for i in inputs), kind, weights or {})
         return Standin.of(self, name, self._builder.shape(name), view_of=view_of)
 
-    def _append(self, op: Op, inputs: tuple[str, ...], kind: str, weights: Mapping[str, Tensor]) -> str:
-        path, part = self._stack[-1] if self._stack else ("", None)
+    def _append(
+        self, op: Op, inputs: tuple[str, ...], kind: str, weights: Mapping[str, Tensor], place: Place | None = None
+    ) -> str:
+        path, part = place or self.place
         own = part is not None and path and not next(part.children(), None)
         name = self._free(path if own else f"{path}.{kind}" if path else kind)
         named = {role: self._weight(f"{name}.{role}", tensor) for role, tensor in weights.items()}
