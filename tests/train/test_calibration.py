@@ -13,7 +13,6 @@ from striate.train.answers import Answers
 from striate.train.calibration import (
     BINS,
     Answered,
-    Calibration,
     answered,
     calibrate,
     fit_temperature,
@@ -130,7 +129,7 @@ def test_calibration_is_fitted_first_and_told_apart_on_other_images():
     validation, test = answers_of(1, 800, scale=3.0), answers_of(2, 800, scale=3.0)
     found = calibrate(validation, 0.9)
     assert found.temperature == fit_temperature(validation)
-    on_validation, on_test = answered(validation, found), answered(test, found)
+    on_validation, on_test = (answered(part, found.temperature, found.abstain_below) for part in (validation, test))
     assert on_validation.accuracy >= 0.9
     assert on_test.accuracy == pytest.approx(0.9, abs=0.04)
     gives = test.confidence(found.temperature) >= found.abstain_below
@@ -147,7 +146,7 @@ def test_calibration_is_fitted_first_and_told_apart_on_other_images():
 def test_no_answers_have_no_accuracy():
     nothing = Answered(0, 7, 0).to_json()
     assert nothing == {"answered": 0, "images": 7, "right": 0, "share": 0.0, "accuracy": None, "interval_95": None}
-    always = answered(answers_of(3), Calibration(1.0, 0.9, None, is_reached=False))
+    always = answered(answers_of(3), 1.0, None)
     assert always.answered == always.images == 211
 
 

@@ -85,9 +85,9 @@ def _evaluate(run: Path) -> Evaluation:
     from striate.jobs.evaluating import evaluate
 
     _say("3. evaluate: 1,000 test images that neither training nor choosing has seen")
-    found, _, classes = evaluate(run, "sample")
-    print_scores(found, classes, say=note)
-    return found
+    found = evaluate(run)
+    print_scores(found, say=note)
+    return found.scores
 
 
 def _ship(run: Path, model: Path) -> Shipped:

@@ -2,53 +2,111 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from striate.data import Part, Preprocessing, load_part, normalise
+from striate.data import Part, load_part, normalise
 from striate.errors import UsageError
 from striate.runtime import Engine
-from striate.train import metrics
+from striate.train.answers import Answers
+from striate.train.calibration import Checked, check
 from striate.train.metrics import Evaluation
 
 BATCH_IMAGES = 256
+TTA = ("none", "flip")
+TRAINED_ON = "the run's own {} part, as it was split for training"
+
+Ask = Callable[[Part], Answers]
 
 
-def evaluate(target: Path, data: str, on_bad: str = "fail") -> tuple[Evaluation, Part, tuple[str, ...]]:
-    """Scores of a run folder or an .onnx artifact on the test part of `data`, that part, and the class names.
+@dataclass(frozen=True, slots=True, eq=False)
+class Evaluated:
+    """What a network answered on labelled images, and what its makers fitted on others.
 
-    on_bad: "skip" leaves unreadable images out and lists them in `Part.skipped`; none is ever replaced.
-
-    Raises: RunError, ArtifactError, DataError; UsageError where `target` is neither.
+    measured_on: which images, in words; temperature, abstain_below: as fitted on validation when it was trained
+    mirrored: scores where each image and its mirror image are asked and their logits averaged; None if not asked for
     """
+
+    answers: Answers
+    part: Part
+    classes: tuple[str, ...]
+    measured_on: str
+    temperature: float
+    abstain_below: float | None
+    mirrored: Evaluation | None
+
+    @property
+    def scores(self) -> Evaluation:
+        """Of the plain answers."""
+        return self.answers.evaluation()
+
+    @property
+    def calibration(self) -> Checked:
+        """Of the plain answers' probabilities."""
+        return check(self.answers, self.temperature, self.abstain_below)
+
+
+def evaluate(target: Path, data: str = "", on_bad: str = "fail", tta: str = "none") -> Evaluated:
+    """What a run folder or an .onnx artifact answers on the test part of `data`.
+
+    data: may be left out for a run; then, or where it is what the run was trained on, the images are the run's own
+    test part, for a source without parts holds the training images too
+    on_bad: "skip" leaves unreadable images out and lists them in `Part.skipped`; none is ever replaced
+    tta: "flip" asks each image's mirror image too; its scores stand apart
+
+    Raises: RunError, ArtifactError, DataError; UsageError where `target` is neither or an artifact has no data.
+    """
+    if tta not in TTA:
+        raise UsageError(f"tta is {tta!r}; use {' or '.join(TTA)}")
     if target.is_dir():
-        return _evaluate_run(target, data, on_bad)
+        return _evaluate_run(target, data, on_bad, tta)
     if target.suffix != ".onnx":
         raise UsageError(f"{target}: is neither a run folder nor an .onnx file; give one of them")
+    if not data:
+        raise UsageError(f"{target}: holds no images; name labelled ones, as in `striate evaluate {target} photos/`")
     engine = Engine(target)
-    classes = engine.manifest.classes
-    part = load_part(data, classes, engine.preprocessing, on_bad)
-    return evaluate_engine(engine, part, engine.preprocessing), part, classes
+    manifest = engine.manifest
+    part = load_part(data, manifest.classes, engine.preprocessing, on_bad)
+    fitted = manifest.temperature, manifest.abstain_below
+    return _evaluated(lambda some: answers_of(engine, some), part, manifest.classes, data, fitted, tta)
 
 
-def evaluate_engine(engine: Engine, part: Part, preprocessing: Preprocessing) -> Evaluation:
-    """Scores of a shipped model, computed by the engine that serves it."""
+def answers_of(engine: Engine, part: Part) -> Answers:
+    """What a shipped model answers, by the engine that serves it."""
     starts = range(0, len(part), BATCH_IMAGES)
-    batches = (normalise(part.images[i : i + BATCH_IMAGES], preprocessing) for i in starts)
-    logits = np.concatenate([engine.logits(x) for x in batches]).astype(np.float64)
-    log_sums = np.logaddexp.reduce(logits, axis=1)
-    loss = float((log_sums - logits[np.arange(len(part)), part.labels]).mean())
-    counts = metrics.confusion_matrix(part.labels, logits.argmax(axis=1), logits.shape[1])
-    return Evaluation(counts, loss)
+    batches = [engine.logits(normalise(part.images[i : i + BATCH_IMAGES], engine.preprocessing)) for i in starts]
+    return Answers(np.concatenate(batches).astype(np.float64), part.labels)
 
 
-def _evaluate_run(folder: Path, data: str, on_bad: str) -> tuple[Evaluation, Part, tuple[str, ...]]:
-    from striate.jobs.training import trained
-    from striate.train.evaluate import evaluate as evaluate_module
+def _evaluate_run(folder: Path, data: str, on_bad: str, tta: str) -> Evaluated:
+    from striate.jobs.training import prepare, trained
+    from striate.train.evaluate import answers
     from striate.train.state import Run
 
     run = Run(folder)
-    module = trained(folder)
-    part = load_part(data, run.classes(), run.preprocessing(), on_bad)
-    return evaluate_module(module, part, run.preprocessing()), part, run.classes()
+    module, recipe, preprocessing = trained(folder), run.recipe(), run.preprocessing()
+    if not data or _is_same(data, recipe.data):
+        dataset = prepare(recipe).dataset
+        name = "test" if dataset.test else "validation"
+        part, where = dataset.parts[name], TRAINED_ON.format(name)
+    else:
+        part, where = load_part(data, run.classes(), preprocessing, on_bad), data
+    return _evaluated(lambda some: answers(module, some, preprocessing), part, run.classes(), where, run.fitted(), tta)
+
+
+def _evaluated(
+    ask: Ask, part: Part, classes: tuple[str, ...], where: str, fitted: tuple[float, float | None], tta: str
+) -> Evaluated:
+    plain = ask(part)
+    mirrored = None
+    if tta == "flip":
+        other = ask(replace(part, images=np.ascontiguousarray(part.images[:, :, :, ::-1])))
+        mirrored = Answers((plain.logits + other.logits) / 2, part.labels).evaluation()
+    return Evaluated(plain, part, classes, where, *fitted, mirrored)
+
+
+def _is_same(data: str, other: str) -> bool:
+    return data == other or Path(data).absolute() == Path(other).absolute()

@@ -68,9 +68,11 @@ def ship(
     path: Path,
     images: NDArray[np.uint8],
     tell: Tell = silent,
+    fitted: tuple[float, float | None] = (1.0, None),
 ) -> Shipped:
     """Rewrite `network`, prove the result equal, and write it to `path`.
 
+    fitted: the temperature, and the probability below which to abstain, as the manifest is to hold them
     images: uint8 (N, C, H, W), real ones as `data.decode` gives them; the first ones become golden cases.
     Raises: ProofError, naming the layer, where the proof fails: nothing is written then. ArtifactError.
     """
@@ -92,6 +94,8 @@ def ship(
         proof=proof.model_dump(mode="json"),
         golden=tuple(golden_case(p, preprocessing, y) for p, y in zip(pixels, logits, strict=True)),
         golden_bound=result_allowed(proof.layers[-1].error_after) * float(scale_of(logits).max()),
+        temperature=fitted[0],
+        abstain_below=fitted[1],
     )
     write(path, small, about)
     return Shipped(path, proof, rewritten, path.stat().st_size, _batch_norms(network), _batch_norms(small))
@@ -113,7 +117,7 @@ def ship_run(run: Path, path: Path, source: str | None = None, tell: Tell = sile
         images = prepare(folder.recipe()).dataset.validation.images
     else:
         images = load_part(source, classes, preprocessing).images
-    return ship(network, classes, preprocessing, path, images, tell)
+    return ship(network, classes, preprocessing, path, images, tell, folder.fitted())
 
 
 def verify_file(path: Path, against: Path | None = None, source: str | None = None, tell: Tell = silent) -> Verified:

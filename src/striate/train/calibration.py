@@ -198,18 +198,19 @@ class CalibrationReport:
 def report(validation: Answers, test: Answers | None, target_accuracy: float) -> CalibrationReport:
     """Fit on the first, measure both."""
     fitted = calibrate(validation, target_accuracy)
-    return CalibrationReport(fitted, check(validation, fitted), check(test, fitted) if test else None)
+    values = fitted.temperature, fitted.abstain_below
+    return CalibrationReport(fitted, check(validation, *values), check(test, *values) if test else None)
 
 
-def check(answers: Answers, calibration: Calibration) -> Checked:
+def check(answers: Answers, temperature: float, abstain_below: float | None) -> Checked:
     """Measure the probabilities of one part."""
-    before, after = reliability(answers), reliability(answers, calibration.temperature)
-    return Checked(before, after, answered(answers, calibration))
+    before, after = reliability(answers), reliability(answers, temperature)
+    return Checked(before, after, answered(answers, temperature, abstain_below))
 
 
-def answered(answers: Answers, calibration: Calibration) -> Answered:
+def answered(answers: Answers, temperature: float, abstain_below: float | None) -> Answered:
     """How many of these images get an answer, and how many of those are right."""
-    gives = answers.confidence(calibration.temperature) >= (calibration.abstain_below or 0.0)
+    gives = answers.confidence(temperature) >= (abstain_below or 0.0)
     return Answered(int(gives.sum()), len(answers), int((answers.is_right & gives).sum()))
 
 

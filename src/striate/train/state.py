@@ -182,6 +182,11 @@ class Run:
         """What the network expects to be done to an image."""
         return Preprocessing.from_json(self.read("dataset.json")["preprocessing"])
 
+    def fitted(self) -> tuple[float, float | None]:
+        """The temperature and the probability below which to abstain, as fitted on validation at the end."""
+        values = self.read("result.json").get("calibration") or {}
+        return float(values.get("temperature", 1.0)), values.get("abstain_below")
+
     def read(self, name: str) -> dict[str, Any]:
         """One of the JSON files. Raises: RunError if it is absent or damaged."""
         try:
