@@ -1,4 +1,7 @@
-"""How far a long piece of work is: a bar on a terminal, a line now and then without one, nothing if it is short."""
+"""How far a long piece of work is: a bar on a terminal, a line now and then without one, nothing if it is short.
+
+Where nobody knows how much there is, as in a stream, the total is told as 0, and the rate is shown instead.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +30,10 @@ def meter(what: str, unit: str) -> Iterator[Tell]:
         if now - start < PATIENCE_SECONDS or (not on_terminal and now - said < LINE_SECONDS):
             return
         said = now
-        left = (now - start) / done * (total - done)
-        text = f"{what}: {done:,} of {total:,} {unit}, about {left:.0f} s left"
+        text = f"{what}: {_amount(done, total, unit, now - start)}"
         if on_terminal:
-            full = BAR_CELLS * done // total
-            print(f"\r{'=' * full}{' ' * (BAR_CELLS - full)} {text} ", end="", file=sys.stderr, flush=True)
+            bar = f"{'=' * (BAR_CELLS * done // total):<{BAR_CELLS}} " if total else ""
+            print(f"\r{bar}{text} ", end="", file=sys.stderr, flush=True)
         else:
             note(f"  {text}")
 
@@ -40,3 +42,9 @@ def meter(what: str, unit: str) -> Iterator[Tell]:
     finally:
         if on_terminal:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def _amount(done: int, total: int, unit: str, seconds: float) -> str:
+    if not total:
+        return f"{done:,} {unit}, {done / max(seconds, 1e-9):,.0f} a second"
+    return f"{done:,} of {total:,} {unit}, about {seconds / done * (total - done):.0f} s left"

@@ -1,0 +1,135 @@
+"""Prediction over a Ray cluster with Ray Data: the same batches, each decoded and run by one actor of one CPU.
+
+The cluster's machines must see the images under the same paths, in the same folder as the one who asks. Ray itself
+moves values between its own processes with pickle; the model travels as its bytes, and each actor checks them as a
+model file is always checked, and passes the self-test, before its first answer.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from striate.artifact import Artifact, load
+from striate.data import batches
+from striate.errors import DataError, StriateError, UsageError
+from striate.runtime.engine import Engine
+from striate.runtime.predict import Work, classify
+from striate.runtime.results import Batch, from_line, to_line
+from striate.runtime.self_test import self_test
+
+UNITS_PER_TASK = 8  # some 0.1 s of work on a small network: Ray's own cost of a task is a few ms
+TASKS_PER_ACTOR = 4  # at least, so that the actors end at about the same time
+BLOCK_BYTES = 2**16  # of results that an actor keeps before it passes them on
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # Ray reports its use to its makers otherwise
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+}
+
+
+def run_on_cluster(
+    artifact: Artifact, work: Iterable[Work], batch_images: int, actors: int | None = None
+) -> Iterator[Batch]:
+    """The results of each batch, in order: what `predict.run` gives, to the bit.
+
+    actors: processes of one CPU each; all the cluster's CPUs by default
+
+    The cluster is the one that the environment's RAY_ADDRESS names, or the one that this process is connected to, or
+    else one on this machine for as long as it takes. The names of all images are in this process's memory.
+    Raises: UsageError where Ray is not installed or the cluster has fewer CPUs; DataError as `predict.run`, naming
+    what a machine of the cluster found.
+    """
+    ray = _ray()
+    items = [{"unit": json.dumps([str(path) for path in unit]), "done": done} for unit, done in work]
+    if not items:
+        return
+    with _cluster(ray, actors) as count:
+        tasks = max(len(items) // UNITS_PER_TASK, min(len(items), TASKS_PER_ACTOR * count))
+        settings = (ray.put(artifact.model_bytes), batch_images, str(Path.cwd()))
+        answers = ray.data.from_items(items, override_num_blocks=tasks).map_batches(
+            _Actor,
+            fn_constructor_args=settings,
+            batch_size=1,
+            num_cpus=1,
+            compute=ray.data.ActorPoolStrategy(size=count),
+        )
+        for row in answers.iter_rows():
+            if row["fault"]:
+                raise DataError(row["fault"])
+            yield from_line(row["line"])
+
+
+class _Actor:
+    """One process of the cluster: an engine of one thread, made when the first unit comes."""
+
+    def __init__(self, model: Any, batch_images: int, folder: str) -> None:  # noqa: ANN401 - Ray's handle of the bytes
+        self.model, self.batch_images, self.folder = model, batch_images, folder
+        self.engine: Engine | None = None
+
+    def __call__(self, units: Mapping[str, Any]) -> Iterator[dict[str, list[str]]]:
+        """The results of the units' batches as lines; a fault ends them, as a value, since Ray would try again."""
+        try:
+            engine = self.engine = self.engine or self._opened()
+            for text, done in zip(units["unit"], units["done"], strict=True):
+                unit = tuple(map(Path, json.loads(text)))
+                for batch in islice(batches(unit, self.batch_images), int(done), None):
+                    yield {"line": [to_line(classify(engine, batch))], "fault": [""]}
+        except StriateError as fault:
+            yield {"line": [""], "fault": [str(fault)]}
+
+    def _opened(self) -> Engine:
+        try:
+            os.chdir(self.folder)
+        except OSError as fault:
+            raise DataError(
+                f"{self.folder}: cannot be entered on a machine of the cluster ({fault.strerror}); every machine must "
+                "see the images under the same paths"
+            ) from fault
+        with tempfile.NamedTemporaryFile(suffix=".onnx") as file:
+            file.write(_ray().get(self.model))
+            file.flush()
+            engine = Engine(load(Path(file.name)), 1)
+        self_test(engine, engine.manifest)
+        return engine
+
+
+@contextmanager
+def _cluster(ray: Any, actors: int | None) -> Iterator[int]:  # noqa: ANN401 - a module without types
+    """A connection, and the number of actors; a cluster that was begun here ends here."""
+    was_connected = ray.is_initialized()
+    if not was_connected:
+        cpus = {} if "RAY_ADDRESS" in os.environ else {"num_cpus": actors or len(os.sched_getaffinity(0))}
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, **cpus)
+    try:
+        has = int(ray.cluster_resources().get("CPU", 0))
+        if has < (actors or 1):
+            raise UsageError(f"predict: {actors or 1} actors need a CPU each, the cluster has {has}; ask for fewer")
+        context = ray.data.DataContext.get_current()
+        context.execution_options.preserve_order = True
+        context.enable_progress_bars = False
+        context.target_max_block_size = BLOCK_BYTES
+        yield actors or has
+    finally:
+        if not was_connected:
+            ray.shutdown()
+
+
+def _ray() -> Any:  # noqa: ANN401 - a module without types
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    try:
+        import ray  # noqa: PLC0415 - an extra, loaded when a cluster is wanted
+        import ray.data  # noqa: PLC0415
+    except ImportError:
+        raise UsageError(
+            "predict: a cluster needs Ray Data, which is not installed; pip install 'striate[ray]', or leave --ray out"
+        ) from None
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    return ray
