@@ -7,7 +7,7 @@ from collections.abc import Callable
 from striate.graph import INPUT, Network
 from striate.graph.to_onnx import tensor_names, to_bytes, to_onnx
 from striate.ops import Array
-from striate.runtime.engine import open_session
+from striate.runtime.engines.onnx_runtime import open_session
 
 
 def every_tensor(network: Network, threads: int) -> Callable[[Array], dict[str, Array]]:
