@@ -74,9 +74,14 @@ class Classifier:
         return self
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Probabilities (N, classes) of images X, in the layout that `fit` takes."""
+        """Probabilities (N, classes) of images X, in the layout that `fit` takes, as a shipped model states them.
+
+        They are the softmax of logits / T, with the temperature T that `fit` has found on validation.
+        """
         import torch
 
+        fitted = self.result.calibration if self.result else None
+        temperature = fitted.fitted.temperature if fitted else 1.0
         module, preprocessing = self._fitted()
         images = as_nchw(X, None)
         if images.shape[1:] != preprocessing.shape:
@@ -85,7 +90,7 @@ class Classifier:
         with torch.inference_mode():
             for start in range(0, len(images), BATCH_IMAGES):
                 batch = torch.from_numpy(normalise(images[start : start + BATCH_IMAGES], preprocessing))
-                probabilities.append(torch.softmax(module(batch).double(), dim=1).numpy())
+                probabilities.append(torch.softmax(module(batch).double() / temperature, dim=1).numpy())
         return np.concatenate(probabilities)
 
     def predict(self, X: ArrayLike) -> NDArray[np.str_]:

@@ -108,7 +108,7 @@ def test_the_model_answers_as_the_trained_network_on_every_test_image(finished, 
 
     with torch.inference_mode():
         logits = module(torch.from_numpy(normalise(part.images, run.preprocessing())))
-        trained_probabilities = torch.softmax(logits.double(), dim=1).numpy()
+        trained_probabilities = torch.softmax(logits.double() / run.fitted()[0], dim=1).numpy()
     assert (served.argmax(axis=1) == trained_probabilities.argmax(axis=1)).all()
     assert np.abs(served - trained_probabilities).max() < 2e-6
 
