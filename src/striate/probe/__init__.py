@@ -7,6 +7,8 @@ from striate.probe.batch_norm import batch_norm as batch_norm
 from striate.probe.batch_norm import recalibrate as recalibrate
 from striate.probe.consistency import ConsistencyProbe as ConsistencyProbe
 from striate.probe.consistency import consistency as consistency
+from striate.probe.covariate_shift import CovariateShiftProbe as CovariateShiftProbe
+from striate.probe.covariate_shift import covariate_shift as covariate_shift
 from striate.probe.equivariance import EquivarianceProbe as EquivarianceProbe
 from striate.probe.equivariance import equivariance as equivariance
 from striate.probe.evidence import EvidenceProbe as EvidenceProbe

@@ -10,7 +10,7 @@ import numpy as np
 from striate.graph import Network
 from striate.measure.text import aligned
 from striate.ops import Activation, Array
-from striate.probe.running import batches, need_images, visit
+from striate.probe.running import batches, ready, visit
 
 MARGIN = 0.01
 """Share of a curve's range within which it counts as saturated."""
@@ -71,15 +71,16 @@ class ActivationProbe:
 
 def activations(network: Network, images: Array) -> ActivationProbe:
     """Look at every activation layer at test time.  Shapes: images (N, C, H, W).  Raises: NetworkError."""
-    images = need_images(network, images)
+    network, images, hidden = ready(network, images)
     found = {node.name: _Counts(node.op.curve) for node in network if isinstance(node.op, Activation)}
     if not found:
-        return ActivationProbe(network.name, len(images), (), ("the network has no activation layers",))
+        return ActivationProbe(network.name, len(images), (), ("the network has no activation layers", *hidden))
     for x in batches(network, images):
         for name, value in visit(network, x):
             if name in found:
                 found[name].add(value)
-    return ActivationProbe(network.name, len(images), tuple(one.health(name) for name, one in found.items()))
+    health = tuple(one.health(name) for name, one in found.items())
+    return ActivationProbe(network.name, len(images), health, hidden)
 
 
 class _Counts:

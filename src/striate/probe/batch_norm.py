@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -11,12 +11,15 @@ from striate.errors import NetworkError
 from striate.graph import Network
 from striate.measure.text import aligned
 from striate.ops import Array, BatchNorm
-from striate.probe.running import batches, need_images, outputs, rms, up_to, visit
+from striate.probe.running import batches, need_images, outputs, ready, rms, up_to, visit
 
 STALE_MEAN = 0.1
 """sigma by which a running mean may be off before the layer is called stale."""
 STALE_LOG_VAR = 0.2
 """ln of the variance ratio likewise: a scale that is 10 % off."""
+TOO_NOISY = 0.25
+"""Standard error of a mean, in sigma, from which on the images are too few to judge a layer: 16 effective samples."""
+LEAST_FOR_MODES = 4
 SMALL_GAMMA = 1e-3
 CONSTANT = 1e-12
 """Variance, as a share of the mean square, under which a channel does not move at all."""
@@ -43,20 +46,37 @@ class NormHealth:
     bad_variance: Array
 
     @property
-    def stale(self) -> bool:
-        """Whether the median channel is off by more than is allowed, or a variance is impossible."""
+    def noise(self) -> float:
+        """Standard error of a channel's mean over these images, in sigma: 1 / sqrt(effective samples), the median."""
+        samples = self.effective_samples[np.isfinite(self.effective_samples)]
+        return float(1 / np.sqrt(np.median(samples))) if samples.size else float("inf")
+
+    @property
+    def state(self) -> Literal["ok", "stale", "too few images"]:
+        """Whether the median channel is off by more than is allowed and chance explains, or a variance is impossible.
+
+        Chance: two standard errors, of the mean and of ln of the variance (sqrt 2 as large).
+        """
         moved = ~self.constant
         if self.bad_variance.any():
-            return True
+            return "stale"
         if not moved.any():
-            return False
+            return "ok"
+        if self.noise > TOO_NOISY:
+            return "too few images"
         off = np.median(self.mean_error[moved]), np.median(np.abs(self.log_var_ratio[moved]))
-        return bool(off[0] > STALE_MEAN or off[1] > STALE_LOG_VAR)
+        chance = 2 * self.noise
+        return "stale" if off[0] > STALE_MEAN + chance or off[1] > STALE_LOG_VAR + np.sqrt(2) * chance else "ok"
+
+    @property
+    def stale(self) -> bool:
+        """Whether recalibrating is called for."""
+        return self.state == "stale"
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON; what is not a number is null."""
         arrays = {k: _plain(v) for k, v in self._arrays().items()}
-        return {"layer": self.layer, "images": self.images, "stale": self.stale, **arrays}
+        return {"layer": self.layer, "images": self.images, "state": self.state, **arrays}
 
     def _arrays(self) -> dict[str, Array]:
         names = ("mean_error", "log_var_ratio", "effective_samples", "small_gamma", "constant", "dead", "bad_variance")
@@ -109,8 +129,10 @@ class BatchNormProbe:
             said.append(
                 f"{len(stale)} of {len(self.layers)} layers are stale, {stale[0]} first: run striate recalibrate"
             )
+        elif few := [layer.layer for layer in self.layers if layer.state == "too few images"]:
+            said.append(f"{len(few)} of {len(self.layers)} layers cannot be judged on so few images: give more")
         elif self.layers:
-            said.append("the running statistics are those of the images")
+            said.append(f"the running statistics fit: within {STALE_MEAN} sigma and {STALE_LOG_VAR} in ln variance")
         if self.modes:
             said.append(
                 f"training mode changes the outputs by {100 * self.modes.gap:.1f} % RMS and "
@@ -135,10 +157,10 @@ def batch_norm(network: Network, images: Array) -> BatchNormProbe:
     The population variance has Bessel's correction, as the running one has in torch.
     Shapes: images (N, C, H, W), normalised.  Raises: NetworkError.
     """
-    images = need_images(network, images)
+    network, images, hidden = ready(network, images)
     norms = {node.name: node for node in network if isinstance(node.op, BatchNorm)}
     if not norms:
-        return BatchNormProbe(network.name, len(images), (), None, ("the network has no batch normalisation",))
+        return BatchNormProbe(network.name, len(images), (), None, ("the network has no batch normalisation", *hidden))
     found = {name: _Sums() for name in norms}
     sources: dict[str, list[str]] = {}
     for name, node in norms.items():
@@ -149,8 +171,11 @@ def batch_norm(network: Network, images: Array) -> BatchNormProbe:
         for source, value in visit(network, x):
             _add(found, sources.get(source, []), value)
     layers = tuple(_health(network, name, found[name]) for name in norms)
-    if len(images) < 4:
-        return BatchNormProbe(network.name, len(images), layers, None, ("train against eval needs 4 images or more",))
+    if hidden:
+        return BatchNormProbe(network.name, len(images), layers, None, hidden)
+    if len(images) < LEAST_FOR_MODES:
+        why = (f"train against eval needs {LEAST_FOR_MODES} images or more",)
+        return BatchNormProbe(network.name, len(images), layers, None, why)
     return BatchNormProbe(network.name, len(images), layers, _modes(network, images))
 
 
@@ -264,7 +289,7 @@ def _row(layer: NormHealth) -> tuple[str, ...]:
         for values in (layer.mean_error, np.abs(layer.log_var_ratio), layer.effective_samples)
     ]
     counts = (int(layer.small_gamma.sum()), int((layer.bad_variance | layer.constant).sum()))
-    return (layer.layer, str(len(layer.constant)), *middle, *map(str, counts), "stale" if layer.stale else "ok")
+    return (layer.layer, str(len(layer.constant)), *middle, *map(str, counts), layer.state)
 
 
 def _plain(values: Array) -> list[Any]:

@@ -18,7 +18,7 @@ import numpy as np
 from striate.graph import Network, infer_shapes
 from striate.measure.text import aligned
 from striate.ops import Array
-from striate.probe.running import need_images, outputs
+from striate.probe.running import outputs, ready
 
 SHIFTS = (1, 2, 3, 4, 8)
 Z_95 = 1.959963984540054
@@ -79,7 +79,9 @@ def consistency(network: Network, images: Array, shifts: Sequence[int] = SHIFTS,
 
     Shapes: images (N, C, H, W).  Raises: NetworkError.
     """
-    images = need_images(network, images)
+    network, images, hidden = ready(network, images)
+    if hidden:
+        return ConsistencyProbe(network.name, len(images), (), hidden)
     shape = infer_shapes(network)[network.output]
     if len(shape) != 1 or shape[0] < 2:
         return ConsistencyProbe(network.name, len(images), (), (f"the output {shape} is not two classes or more",))

@@ -23,7 +23,7 @@ from striate.graph import Network, infer_shapes
 from striate.measure import AxisView, views
 from striate.measure.text import aligned
 from striate.ops import Array
-from striate.probe.running import map_layers, need_images, tensors, up_to, visit
+from striate.probe.running import NO_MAPS, map_layers, ready, tensors, up_to, visit
 
 SHIFTS = (1, 2, 3, 4, 8, 16)
 IMAGES = 8
@@ -123,12 +123,12 @@ def equivariance(network: Network, images: Array, shifts: Sequence[int] = SHIFTS
 
     Shapes: images (N, C, H, W).  Raises: NetworkError.
     """
-    images = need_images(network, images)[:IMAGES]
+    network, images, hidden = ready(network, images[:IMAGES])
     if images.ndim != 4:
         raise NetworkError(f"{network.name}: shifts need images (N, C, H, W), got {images.shape}")
     maps = map_layers(network)
     if not maps:
-        return EquivarianceProbe(network.name, len(images), {}, (), (), ("the network has no feature maps",))
+        return EquivarianceProbe(network.name, len(images), {}, (), (), (NO_MAPS, *hidden))
     network = _spatial(network, maps)
     seen = views(network)
     jumps, why = _jumps(maps, seen)
@@ -139,7 +139,7 @@ def equivariance(network: Network, images: Array, shifts: Sequence[int] = SHIFTS
             if layer in jumps:
                 found.append(_shift_error(layer, seen[layer], before[layer], after, shift))
     turns, more = _turns(network, images, before)
-    return EquivarianceProbe(network.name, len(images), jumps, tuple(found), turns, (*why, *more))
+    return EquivarianceProbe(network.name, len(images), jumps, tuple(found), turns, (*why, *more, *hidden))
 
 
 def _spatial(network: Network, maps: Sequence[str]) -> Network:

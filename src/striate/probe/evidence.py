@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from striate.errors import NetworkError
 from striate.graph import Network, infer_shapes
 from striate.ops import Array
-from striate.probe.running import gradients, map_layers, need_images, outputs, tensors
+from striate.probe.running import NO_MAPS, gradients, map_layers, outputs, ready, tensors
 
 PATCH_SHARE = 4
 """The occluding patch is this part of the shorter side."""
@@ -18,7 +19,7 @@ MOST_MAPS = 16
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EvidenceProbe:
-    """One image (C, H, W) and the logit of `answer`.
+    """One image (C, H, W) and the logit of `answer`; None where there are no answers.
 
     maps: the first feature maps of `maps_layer` (K, h, w)
     grad_cam: (h, w) of `cam_layer`, in logits, not negative; occlusion: (H, W), by how many logits the answer falls
@@ -27,8 +28,8 @@ class EvidenceProbe:
 
     network: str
     image: Array
-    answer: int
-    logit: float
+    answer: int | None
+    logit: float | None
     maps_layer: str | None
     maps: Array | None
     cam_layer: str | None
@@ -44,18 +45,22 @@ class EvidenceProbe:
 
     def lines(self) -> list[str]:
         """Where the evidence is, in words."""
-        said = [f"answer {self.answer}, logit {self.logit:.3g}"]
+        said = [] if self.answer is None else [f"answer {self.answer}, logit {self.logit:.3g}"]
         if self.occlusion is not None:
-            row, column = np.unravel_index(int(self.occlusion.argmax()), self.occlusion.shape)
-            said.append(
-                f"hiding {self.patch_px} x {self.patch_px} px around row {row}, column {column} costs most: "
-                f"{self.occlusion.max():.3g} logits"
-            )
+            said.append(self._hidden(self.occlusion))
         if self.grad_cam is not None:
             row, column = np.unravel_index(int(self.grad_cam.argmax()), self.grad_cam.shape)
             units = "x".join(map(str, self.grad_cam.shape))
             said.append(f"Grad-CAM at {self.cam_layer} ({units} units) peaks at unit {row}, {column}")
         return [*said, *(f"not measured: {why}" for why in self.why_not)]
+
+    def _hidden(self, occlusion: Array) -> str:
+        """What a hidden patch costs, or that none costs anything."""
+        patch, most = f"{self.patch_px} x {self.patch_px} px", occlusion.max()
+        if not most > 0:
+            return f"hiding {patch} nowhere lowers the logit: no one place carries this answer"
+        row, column = np.unravel_index(int(occlusion.argmax()), occlusion.shape)
+        return f"hiding {patch} around row {row}, column {column} costs most: {most:.3g} logits"
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, the maps as nested lists."""
@@ -73,22 +78,24 @@ def evidence(network: Network, images: Array, answer: int | None = None) -> Evid
 
     Raises: NetworkError.
     """
-    image = need_images(network, images)[:1]
-    shape = infer_shapes(network)[network.output]
-    logits = outputs(network, image)[0]
-    why: list[str] = []
-    if len(shape) != 1:
-        answer, why = 0, [f"the output {shape} is not a list of classes: no map of evidence"]
-    answer = int(logits.argmax()) if answer is None else answer
-    layers, one = map_layers(network), float(logits.reshape(-1)[answer])
-    if not layers:
-        why.append("the network has no feature maps: no Grad-CAM")
-    cam = grad_cam(network, image, layers[-1], answer) if layers and len(shape) == 1 else None
-    hidden, patch = occlusion(network, image, answer) if len(shape) == 1 else (None, 0)
+    network, image, why = ready(network, images[:1])
+    layers, shape = map_layers(network), infer_shapes(network)[network.output]
+    maps_layer = layers[0] if layers else None
     maps = tensors(network, image, layers[:1])[layers[0]][0, :MOST_MAPS] if layers else None
+    if why or len(shape) != 1:
+        why = why or (f"the output {shape} is not a list of classes: no map of evidence",)
+        return EvidenceProbe(network.name, image[0], None, None, maps_layer, maps, None, None, None, 0, why)
+    if answer is not None and not 0 <= answer < shape[0]:
+        raise NetworkError(f"{network.name}: class {answer} is none of its {shape[0]}; use 0 to {shape[0] - 1}")
+    logits = outputs(network, image)[0]
+    answer = int(logits.argmax()) if answer is None else answer
+    if not layers:
+        why = (f"{NO_MAPS}: no Grad-CAM",)
+    cam = grad_cam(network, image, layers[-1], answer) if layers else None
+    hidden, patch = occlusion(network, image, answer)
     return EvidenceProbe(
-        network.name, image[0], answer, one, layers[0] if layers else None, maps,
-        layers[-1] if cam is not None else None, cam, hidden, patch, tuple(why),
+        network.name, image[0], answer, float(logits[answer]), maps_layer, maps,
+        layers[-1] if layers else None, cam, hidden, patch, why,
     )  # fmt: skip
 
 

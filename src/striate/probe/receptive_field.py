@@ -18,7 +18,7 @@ from striate.graph import Network, infer_shapes
 from striate.measure import AxisView, views
 from striate.measure.text import aligned, times
 from striate.ops import Array
-from striate.probe.running import batches, gradients, map_layers, need_images
+from striate.probe.running import NO_MAPS, batches, gradients, map_layers, ready
 
 SHARES = (0.5, 0.9, 0.95)
 IMAGES = 8
@@ -98,10 +98,10 @@ def receptive_field(network: Network, images: Array, layers: Sequence[str] = ())
 
     Shapes: images (N, C, H, W).  Raises: NetworkError.
     """
-    images = need_images(network, images)[:IMAGES]
+    network, images, hidden = ready(network, images[:IMAGES])
     seen, maps = views(network), map_layers(network)
     if not maps:
-        return ReceptiveFieldProbe(network.name, len(images), (), ("the network has no feature maps",))
+        return ReceptiveFieldProbe(network.name, len(images), (), (NO_MAPS, *hidden))
     if unknown := set(layers) - set(maps):
         raise NetworkError(f"{network.name}: {min(unknown)!r} is no layer of maps; use one of {', '.join(maps)}")
     chosen = tuple(layers) or _chosen(maps, seen)
@@ -114,7 +114,7 @@ def receptive_field(network: Network, images: Array, layers: Sequence[str] = ())
             totals[layer] += np.abs(grad, dtype=np.float64).sum(axis=(0, 1))
     found = tuple(_field(layer, units[layer], totals[layer], seen[layer]) for layer in chosen)
     why = tuple(f"{one.layer}: no gradient arrives at the image" for one in found if not one.boxes)
-    return ReceptiveFieldProbe(network.name, len(images), found, why)
+    return ReceptiveFieldProbe(network.name, len(images), found, (*why, *hidden))
 
 
 def shortest_interval(profile: Array, share: float) -> tuple[int, int]:
@@ -132,7 +132,7 @@ def shortest_interval(profile: Array, share: float) -> tuple[int, int]:
 def _chosen(maps: Sequence[str], seen: dict[str, tuple[AxisView, ...]]) -> tuple[str, ...]:
     """The last layer of each theoretical field; thinned evenly where they are many, the last always among them."""
     last_of = {tuple(view.sight.sets for view in seen[layer]): layer for layer in maps}
-    layers = list(last_of.values())
+    layers = sorted(last_of.values(), key=maps.index)
     picks = np.unique(np.linspace(0, len(layers) - 1, min(len(layers), MOST_LAYERS)).round().astype(int))
     return tuple(layers[i] for i in picks)
 

@@ -1,4 +1,4 @@
-"""Running a network and looking at every tensor on the way, with torch where it is installed, else in NumPy.
+"""Running a network and looking at every tensor on the way: in torch if it is there and has the layers, else in NumPy.
 
 The network is a frozen value: whatever a probe does, it is left as found.
 """
@@ -14,14 +14,39 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from striate.errors import NetworkError
-from striate.graph import Network, infer_shapes, reference
-from striate.ops import Array, Shape
+from striate.graph import Network, Node, infer_shapes, reference
+from striate.ops import Array, Shape, Unknown
 
 if TYPE_CHECKING:
     import torch
 
+    from striate.graph.to_torch import NetworkModule
+
+NO_MAPS = "the network has no feature maps"
 BATCH_BYTES = 256 * 2**20
 """Memory that the tensors of one batch may take, all of them held."""
+
+
+def ready(network: Network, images: Array, least: int = 1) -> tuple[Network, Array, tuple[str, ...]]:
+    """What can be run of a network, the images as it reads them, and why the rest cannot: a line, or none.
+
+    A layer of unknown kind, and all that depends on one, is left out.
+    Raises: NetworkError as `need_images`, and where nothing is left.
+    """
+    unknown = next((node for node in network if isinstance(node.op, Unknown)), None)
+    if unknown is None:
+        return network, need_images(network, images, least), ()
+    hidden: set[str] = set()
+    for node in network:
+        if isinstance(node.op, Unknown) or hidden.intersection(node.inputs):
+            hidden.add(node.name)
+    nodes = tuple(node for node in network if node.name not in hidden)
+    reason = getattr(unknown.op, "why", "") or f"{unknown.op.describe()} is unknown to striate"
+    why = f"{len(hidden)} of {len(network)} layers, {unknown.name} and what depends on it: {reason}"
+    if not nodes:
+        raise NetworkError(f"{network.name}: nothing is left to measure without {why}; write that part in known layers")
+    kept = _part(network, nodes, nodes[-1].name)
+    return kept, need_images(kept, images, least), (why,)
 
 
 def need_images(network: Network, images: Array, least: int = 1) -> Array:
@@ -63,10 +88,14 @@ def up_to(network: Network, layer: str) -> Network:
     for node in reversed(network.nodes):
         if node.name in needed:
             needed.update(node.inputs)
-    nodes = tuple(node for node in network if node.name in needed)
+    return _part(network, tuple(node for node in network if node.name in needed), layer)
+
+
+def _part(network: Network, nodes: tuple[Node, ...], output: str) -> Network:
+    """These nodes with their weights."""
     names = {name for node in nodes for name in node.weights.values()}
     kept = {name: array for name, array in network.weights.items() if name in names}
-    return replace(network, nodes=nodes, output=layer, weights=MappingProxyType(kept))
+    return replace(network, nodes=nodes, output=output, weights=MappingProxyType(kept))
 
 
 def map_layers(network: Network, input_shape: Shape | None = None) -> tuple[str, ...]:
@@ -80,8 +109,8 @@ def visit(network: Network, x: Array, *, training: bool = False) -> Iterator[tup
 
     training: batch normalisation uses the statistics of the batch; dropout stays off.
     """
-    if find_spec("torch"):
-        yield from _visit_torch(network, x, training)
+    if module := _module(network, training=training):
+        yield from _visit_torch(module, x)
         return
     last_use = {name: node.name for node in network for name in node.inputs}
     values = {"input": x}
@@ -96,10 +125,9 @@ def visit(network: Network, x: Array, *, training: bool = False) -> Iterator[tup
                 del values[name]
 
 
-def _visit_torch(network: Network, x: Array, training: bool) -> Iterator[tuple[str, Array]]:
+def _visit_torch(module: NetworkModule, x: Array) -> Iterator[tuple[str, Array]]:
     import torch
 
-    module = _module(network, training)
     values = {"input": _channels_last(x)}
     for step in module.steps:
         with torch.no_grad():
@@ -110,13 +138,19 @@ def _visit_torch(network: Network, x: Array, training: bool) -> Iterator[tuple[s
             del values[name]
 
 
-def _module(network: Network, training: bool):  # type: ignore[no-untyped-def] # noqa: ANN202 - torch is loaded here
+def _module(network: Network, *, training: bool) -> NetworkModule | None:
+    """The network in torch; None where torch is not installed or has no form for one of the layers."""
+    if not find_spec("torch"):
+        return None
     import torch
     from torch import nn
 
     from striate.graph.to_torch import to_module
 
-    module = to_module(network).eval()
+    try:
+        module = to_module(network).eval()
+    except NetworkError:
+        return None
     if len(network.input_shape) == 3:
         module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch does not type it
     kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -135,24 +169,22 @@ def tensors(network: Network, x: Array, names: Collection[str], *, training: boo
 
 def outputs(network: Network, images: Array, *, training: bool = False) -> Array:
     """The network's result for all images, batch after batch.  Shape (N, ...)."""
-    if find_spec("torch"):
-        return _outputs_torch(network, images, training)
+    parts = batches(network, images, 2 if training else 1)
+    if module := _module(network, training=training):
+        return _outputs_torch(module, parts)
     results = []
-    for x in batches(network, images, 2 if training else 1):
+    for x in parts:
         for name, value in visit(network, x, training=training):
             if name == network.output:
                 results.append(value.copy())
     return np.concatenate(results)
 
 
-def _outputs_torch(network: Network, images: Array, training: bool) -> Array:
+def _outputs_torch(module: NetworkModule, parts: Iterator[Array]) -> Array:
     import torch
 
-    module = _module(network, training)
     with torch.no_grad():
-        return np.concatenate(
-            [module(_channels_last(x)).numpy() for x in batches(network, images, 2 if training else 1)]
-        )
+        return np.concatenate([module(_channels_last(x)).numpy() for x in parts])
 
 
 def _channels_last(x: Array) -> torch.Tensor:
@@ -165,11 +197,11 @@ def _channels_last(x: Array) -> torch.Tensor:
 
 def gradients(network: Network, x: Array, seeds: Mapping[str, Array], wanted: str = "input") -> dict[str, Array]:
     """For each layer of `seeds`: gradient of sum(seed * its tensor) at the tensor `wanted`, at test time."""
-    if not find_spec("torch"):
+    module = _module(network, training=False)
+    if module is None:
         return {name: _gradient_numpy(up_to(network, name), x, seed, wanted) for name, seed in seeds.items()}
     import torch
 
-    module = _module(network, training=False)
     values = {"input": torch.from_numpy(x).requires_grad_()}
     needed = set(seeds) | {wanted}
     for step in module.steps:

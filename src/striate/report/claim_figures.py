@@ -42,12 +42,12 @@ def _picture(axes: Axes, image: Image, title: str, *, signed: bool = False) -> N
     """An image in gray, dark for large; or in blue and orange around 0."""
     most = float(np.abs(image).max()) or 1.0
     low = -most if signed else min(0.0, float(image.min()))
-    axes.imshow(image, cmap=_around_zero() if signed else "gray_r", vmin=low, vmax=most)
+    axes.imshow(image, cmap=around_zero() if signed else "gray_r", vmin=low, vmax=most)
     axes.set_title(title)
     axes.set_axis_off()
 
 
-def _around_zero() -> Any:  # noqa: ANN401 - matplotlib is loaded when drawing
+def around_zero() -> Any:  # noqa: ANN401 - matplotlib is loaded when drawing
     """Colours from orange (negative) over white to blue (positive)."""
     from matplotlib.colors import LinearSegmentedColormap
 

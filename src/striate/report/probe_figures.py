@@ -13,10 +13,12 @@ from striate.probe import (
     ActivationProbe,
     BatchNormProbe,
     ConsistencyProbe,
+    CovariateShiftProbe,
     EquivarianceProbe,
     EvidenceProbe,
     ReceptiveFieldProbe,
 )
+from striate.report.claim_figures import around_zero
 from striate.report.figures import BLUE, GRAY, INK, ORANGE, figure_of, save
 
 if TYPE_CHECKING:
@@ -145,22 +147,51 @@ def _activations(probe: ActivationProbe) -> Figure | None:
 
 def _evidence(probe: EvidenceProbe) -> Figure | None:
     picture = probe.image.mean(axis=0)
-    shown = [("image", picture, "gray")]
-    if probe.grad_cam is not None:
-        shown.append((f"Grad-CAM at {probe.cam_layer}", probe.grad_cam, "Blues"))
-    if probe.occlusion is not None:
-        shown.append((f"logits lost, {probe.patch_px} px hidden", probe.occlusion, "Blues"))
+    shown = [("image", picture, "gray", 0.0)]
+    for title, values in (
+        (f"Grad-CAM at {probe.cam_layer}, logits", probe.grad_cam),
+        (f"logits lost, {probe.patch_px} px hidden", probe.occlusion),
+    ):
+        if values is not None:
+            shown.append((title, values, around_zero(), float(np.abs(values).max()) or 1.0))
     if probe.maps is not None:
-        shown += [(f"{probe.maps_layer} [{k}]", one, "gray") for k, one in enumerate(probe.maps[: 8 - len(shown)])]
+        maps = enumerate(probe.maps[: 8 - len(shown)])
+        shown += [(f"{probe.maps_layer} [{k}]", one, "gray", 0.0) for k, one in maps]
     rows = -(-len(shown) // 4)
     figure = figure_of(10.0, 2.6 * rows)
     grid = figure.subplots(rows, 4, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
-    for axes, (title, values, colors) in zip(grid.flat, shown, strict=False):
-        axes.imshow(values, cmap=colors, extent=(0, picture.shape[1], picture.shape[0], 0))
+    for axes, (title, values, colors, most) in zip(grid.flat, shown, strict=False):
+        limits = {"vmin": -most, "vmax": most} if most else {}
+        drawn = axes.imshow(values, cmap=colors, extent=(0, picture.shape[1], picture.shape[0], 0), **limits)
+        if most:
+            figure.colorbar(drawn, ax=axes, shrink=0.8)
         axes.set_title(title, fontsize=8, color=INK)
-    figure.suptitle(f"answer {probe.answer}, logit {probe.logit:.3g}; n = 1 image", fontsize=9)
+    answer = "no answer" if probe.answer is None else f"answer {probe.answer}, logit {probe.logit:.3g}"
+    figure.suptitle(f"{answer}; n = 1 image", fontsize=9)
+    return figure
+
+
+def _covariate_shift(probe: CovariateShiftProbe) -> Figure | None:
+    if probe.why_not:
+        return None
+    from matplotlib.colors import LogNorm
+
+    figure = figure_of(8.0, _tall(len(probe.layers)))
+    axes = figure.subplots()
+    shown = np.ma.masked_less_equal(probe.shift.T, 0)  # what never moves stays gray
+    axes.set_facecolor("#e6e6e6")
+    largest = float(probe.shift.max()) or 1.0
+    norm = LogNorm(max(float(shown.min()), largest / 1000) if shown.count() else largest / 10, largest)
+    edges = np.arange(len(probe.steps) + 1), np.arange(len(probe.layers) + 1) - 0.5
+    mesh = axes.pcolormesh(*edges, shown, cmap="Blues", norm=norm)
+    places = np.unique(np.linspace(0, len(probe.steps) - 1, min(8, len(probe.steps))).round().astype(int))
+    axes.set_xticks(places + 0.5, [f"{probe.steps[i]:,}" for i in places])
+    axes.set_yticks(range(len(probe.layers)), probe.layers)
+    axes.invert_yaxis()
+    axes.set(xlabel="step", title=f"shift of each layer's input in one update, n = {probe.images} images; gray: none")
+    figure.colorbar(mesh, ax=axes, label="standard deviations")
     return figure
 
 
@@ -171,5 +202,6 @@ DRAW: Mapping[type, Callable[[Any], Any]] = MappingProxyType({
     BatchNormProbe: _batch_norm,
     ActivationProbe: _activations,
     EvidenceProbe: _evidence,
+    CovariateShiftProbe: _covariate_shift,
 })  # fmt: skip
 """The figure of each kind of probe; None where nothing was measured."""
