@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from striate.train import files, loop
+from striate.train import files, session
 from striate.train.loop import build, resume, train
 from striate.train.state import Run
 
@@ -40,7 +40,7 @@ def run_once(run, dataset, recipe, builder, monkeypatch, dies_at=-1):
     with monkeypatch.context() as patch:
         patch.setattr(files.Path, "replace", lambda *paths: disk.replace(*paths))  # noqa: PLW0108 - binds the path
         patch.setattr(files.os, "fsync", disk.fsync)
-        patch.setattr(loop, "estimate_seconds", lambda *_: 0.0)
+        patch.setattr(session, "estimate_seconds", lambda *_: 0.0)
         try:
             if run.begun:
                 resume(run.path, builder, lambda _: dataset)
@@ -73,13 +73,13 @@ def test_the_crash_test_can_fail(dataset, recipe, builder, tmp_path, monkeypatch
     whole, run = Run(tmp_path / "whole"), Run(tmp_path / "run")
     run_once(whole, dataset, recipe, builder, monkeypatch)
     run_once(run, dataset, recipe, builder, monkeypatch, dies_at=60)
-    restore = loop.Session.restore
+    restore = session.Session.restore
 
-    def forget(session, checkpoint):
-        restore(session, checkpoint)
-        for buffer in session.stepper.optimizer.buffers().values():
+    def forget(running, checkpoint):
+        restore(running, checkpoint)
+        for buffer in running.stepper.optimizer.buffers().values():
             buffer.zero_()
 
-    monkeypatch.setattr(loop.Session, "restore", forget)
+    monkeypatch.setattr(session.Session, "restore", forget)
     assert run_once(run, dataset, recipe, builder, monkeypatch)[0]
     assert (run.path / "weights.safetensors").read_bytes() != (whole.path / "weights.safetensors").read_bytes()

@@ -15,49 +15,7 @@ from striate.train.loop import build, resume, train, trained
 from striate.train.observer import Observer
 from striate.train.recipe import Recipe
 from striate.train.state import Run
-
-
-class Recorder(Observer):
-    def __init__(self):
-        self.heard = []
-
-    def on_start(self, plan):
-        self.heard.append(("start", plan))
-
-    def on_step(self, step):
-        self.heard.append(("step", step))
-
-    def on_epoch(self, row):
-        self.heard.append(("epoch", row))
-
-    def on_note(self, text):
-        self.heard.append(("note", text))
-
-    def on_end(self, result):
-        self.heard.append(("end", result))
-
-    def of(self, kind):
-        return [what for heard, what in self.heard if heard == kind]
-
-
-class Stopped(Exception):  # noqa: N818 - it is no error
-    """The test ends the run here."""
-
-
-class StopAfter(Recorder):
-    def __init__(self, steps):
-        super().__init__()
-        self.steps = steps
-
-    def on_step(self, step):
-        super().on_step(step)
-        if step.done_steps == self.steps:
-            raise Stopped
-
-
-def same_bits(one, other):
-    a, b = one.state_dict(), other.state_dict()
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+from watching import Recorder, StopAfter, Stopped, same_bits
 
 
 def test_it_learns_and_says_so(dataset, recipe, builder):
@@ -144,6 +102,19 @@ def test_without_a_test_part_the_headline_is_validations(dataset, recipe, builde
 
 OPTIONS = {
     "muon": {"optimizer": "muon", "norm_lr_factor": 8.0},
+    "ema": {"averaging": "ema", "average_decay": 0.9, "average_every": 2, "bn_precise": "always"},
+    "lookahead": {"averaging": "lookahead", "average_decay": 0.9, "average_every": 3, "bn_precise": "always"},
+    "a share of an epoch": {"epochs": 2.6},
+    "patience": {"epochs": 30, "patience": 2},
+    "clipped": {"clip_norm": 0.5},
+    "ghost batches": {"ghost_batch_images": 3},
+    "recovered": {
+        "peak_lr": 64.0,
+        "recovery_factor": 2.0**-10,
+        "batch_images": 3,
+        "weight_decay": 0.9,
+        "warmup_share": 0.0,
+    },
 }
 
 
@@ -244,7 +215,8 @@ def test_a_diverging_run_says_where_and_keeps_its_last_good_checkpoint(dataset, 
     recipe = recipe.changed(peak_lr=100.0, epochs=50, momentum=0.99, weight_decay=0.9)
     run = Run(tmp_path / "run")
     with pytest.raises(
-        RunError, match=r"^training diverged: .*; lower peak_lr \(now 100\.0\) and train into another --out$"
+        RunError,
+        match=r"^training diverged after 2 recoveries: .*; lower peak_lr \(now 100\.0\) and train into another --out$",
     ):
         train(build(builder, recipe, dataset.classes), dataset, recipe, run)
     checkpoint, faults = run.newest_checkpoint()

@@ -20,7 +20,7 @@ def test_steps_add_up_and_an_epoch_begins_empty():
     progress.add_step(loss=1.0, right=4, images=7, seconds=0.25)
     assert (progress.step, progress.loss_sum, progress.right, progress.seen) == (2, 23.0, 7, 15)
     progress.close_epoch()
-    assert progress == Progress(epoch=1, train_seconds=0.75)
+    assert progress == Progress(epoch=1, train_seconds=0.75, shown=15)
 
 
 def test_more_right_wins_then_the_lower_loss_then_the_earlier():

@@ -33,9 +33,9 @@ def test_json_gives_back_an_equal_recipe(recipe):
     ("values", "message"),
     [
         ({"epohcs": 3}, "recipe: unknown key 'epohcs'; did you mean 'epochs'?"),
-        ({"epochs": 0}, "recipe: epochs = 0; allowed: a whole number, 1 to 100,000 or 'auto'"),
-        ({"epochs": "3"}, "recipe: epochs = '3'; allowed: a whole number, 1 to 100,000 or 'auto'"),
-        ({"epochs": True}, "recipe: epochs = True; allowed: a whole number, 1 to 100,000 or 'auto'"),
+        ({"epochs": 0}, "recipe: epochs = 0; allowed: a number, 0.01 to 100,000 or 'auto'"),
+        ({"epochs": "3"}, "recipe: epochs = '3'; allowed: a number, 0.01 to 100,000 or 'auto'"),
+        ({"epochs": True}, "recipe: epochs = True; allowed: a number, 0.01 to 100,000 or 'auto'"),
         ({"batch_images": 1}, "recipe: batch_images = 1; allowed: a whole number, 2 to 65,536 or 'auto'"),
         ({"peak_lr": float("nan")}, "recipe: peak_lr = nan; allowed: a number, 1e-08 to 100 or 'auto'"),
         ({"momentum": 1.0}, "recipe: momentum = 1.0; allowed: a number, 0 to 0.9999"),

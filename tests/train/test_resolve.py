@@ -20,6 +20,7 @@ def test_each_automatic_choice_has_value_and_reason():
         "peak_lr": 0.05,
         "flip": True,
         "shift_px": 4,
+        "bn_precise": "end",
         "threads": 2,
     }
     assert all(choice.reason for choice in choices)
@@ -36,13 +37,23 @@ def test_every_size_of_data_gives_a_complete_legal_recipe(images, cores):
 
 
 def test_a_given_value_wins_and_makes_no_choice():
-    given = Recipe(epochs=2, batch_images=16, peak_lr=0.3, flip=False, shift_px=0, threads=1, input="1x5x6")
+    given = Recipe(
+        epochs=2, batch_images=16, peak_lr=0.3, flip=False, shift_px=0, threads=1, input="1x5x6", average_decay=0.9,
+        bn_precise="off",
+    )  # fmt: skip
     recipe, choices = resolve(given, **FACTS)
     assert (recipe, choices) == (given, ())
 
 
 def test_the_rate_follows_the_batch():
     assert resolve(Recipe(batch_images=32), **FACTS)[0].peak_lr == 0.025
+
+
+def test_an_average_reaches_over_a_share_of_the_run():
+    asked = Recipe(averaging="ema", epochs=20, batch_images=30)  # 20 epochs of 150 steps
+    assert resolve(asked, **FACTS)[0].average_decay == pytest.approx(1 - 1 / 60, abs=1e-5)
+    assert resolve(asked, **FACTS)[0].bn_precise == "always"
+    assert resolve(asked.changed(averaging="lookahead"), **FACTS)[0].average_decay == 0.95
 
 
 def test_mirroring_is_for_classes_that_bear_it():

@@ -10,10 +10,11 @@ from torch import nn
 from striate.data.augmentation import Augmentation
 from striate.train import machine
 from striate.train.feed import Feed, Normaliser, Pixels, steps_per_epoch
-from striate.train.loop import build
+from striate.train.loop import build, prepare
 from striate.train.machine import quiet_machine
+from striate.train.norms import train_mode
 from striate.train.optimizer import optimizer_for
-from striate.train.step import Stepper, prepare, train_mode
+from striate.train.step import Stepper
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def stepper(dataset, recipe, builder):
     module = prepare(build(builder, recipe, dataset.classes), recipe)
     normaliser = Normaliser.of(dataset.preprocessing, channels_last=True)
     feed = Feed(Pixels.of(dataset.train), normaliser, Augmentation(), 5, steps_per_epoch(61, 8))
-    return Stepper(module, optimizer_for(module, recipe), feed, recipe, 24)
+    return Stepper.of(module, feed, recipe, 24)
 
 
 def test_a_step_is_nesterovs_by_hand(stepper):
@@ -29,8 +30,7 @@ def test_a_step_is_nesterovs_by_hand(stepper):
     stepper.module[5].p = 0.0  # the hand has no dice
     stepper.module.double()
     stepper.feed.normaliser = lambda images: images.double() / 255
-    optimizer = optimizer_for(stepper.module, stepper.recipe)
-    stepper = Stepper(stepper.module, optimizer, stepper.feed, stepper.recipe, 24)
+    stepper = Stepper.of(stepper.module, stepper.feed, stepper.recipe, 24)
     hand = copy.deepcopy(stepper.module)
     velocity = {name: torch.zeros_like(p) for name, p in hand.named_parameters()}
     with quiet_machine(1):
@@ -52,7 +52,7 @@ def test_dropout_depends_on_seed_epoch_and_step_alone(stepper):
     masks = []
     stepper.module[5] = ones = nn.Dropout(0.5)
     ones.register_forward_hook(lambda _, args, __: masks.append(F.dropout(torch.ones_like(args[0]), 0.5)))
-    other = Stepper(stepper.module, stepper.optimizer, stepper.feed, stepper.recipe.changed(seed=8), 24)
+    other = Stepper.of(stepper.module, stepper.feed, stepper.recipe.changed(seed=8), 24)
     with quiet_machine(1):
         for take, place in [(stepper, (0, 0)), (stepper, (0, 1)), (stepper, (0, 0)), (other, (0, 0))]:
             torch.rand(3)  # others draw too

@@ -27,7 +27,7 @@ class TrainingProgress(Observer):
     def on_start(self, plan: Plan) -> None:
         """Say what lies ahead, and how long it will take."""
         self._plan = plan
-        left = plan.epochs * plan.steps_per_epoch - plan.done_steps
+        left = plan.total_steps - plan.done_steps
         done = f", {plan.done_steps:,} steps done" if plan.done_steps else ""
         note(
             f"{plan.train_images:,} images to train on, {plan.validation_images:,} to choose the epoch, "
@@ -45,9 +45,8 @@ class TrainingProgress(Observer):
                 console=console,
                 transient=True,
             )
-            total = plan.epochs * plan.steps_per_epoch
             fields: dict[str, Any] = {"epoch": 1, "epochs": plan.epochs, "loss": 0.0, "rate": 0.0}
-            self._bar.add_task("", total=total, completed=plan.done_steps, **fields)
+            self._bar.add_task("", total=plan.total_steps, completed=plan.done_steps, **fields)
             self._bar.start()
 
     def on_step(self, step: Step) -> None:
@@ -58,7 +57,7 @@ class TrainingProgress(Observer):
             self._bar.update(task, completed=step.done_steps, epoch=step.epoch, loss=step.loss, rate=rate)
         elif self._plan is not None and time.monotonic() - self._said > LINE_SECONDS:
             self._said = time.monotonic()
-            total = self._plan.epochs * self._plan.steps_per_epoch
+            total = self._plan.total_steps
             note(f"  step {step.done_steps:,} of {total:,}  loss {step.loss:.3f}  {rate:,.0f} images/s")
 
     def on_epoch(self, row: dict[str, Any]) -> None:

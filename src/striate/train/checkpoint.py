@@ -24,21 +24,22 @@ GENERATIONS = 2
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What a run continues from. Tensors are named weights/..., optimizer/... and best/..."""
+    """What a run continues from. Tensors are named weights/..., optimizer/..., average/... and best/..."""
 
     serial: int
     progress: Progress
     tensors: Mapping[str, Tensor]
 
 
-def save(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write one generation and delete all but the newest two."""
+def save(folder: Path, checkpoint: Checkpoint, kept_serial: int | None = None) -> None:
+    """Write one generation and delete all but the newest two and the one of `kept_serial`."""
     data = to_bytes(checkpoint.tensors)
     name = f"{checkpoint.serial:06d}"
     write_atomic(folder / f"{name}.safetensors", data)
     digest = hashlib.sha256(data).hexdigest()
     write_json(folder / f"{name}.json", {"sha256": digest, "progress": checkpoint.progress.to_dict()})
-    kept = {f"{checkpoint.serial - back:06d}" for back in range(GENERATIONS)}
+    serials = {checkpoint.serial - back for back in range(GENERATIONS)}
+    kept = {f"{serial:06d}" for serial in (*serials, *([] if kept_serial is None else [kept_serial]))}
     for path in folder.iterdir():
         if path.name.split(".")[0] not in kept:
             path.unlink()
@@ -58,6 +59,18 @@ def load_newest(folder: Path) -> tuple[Checkpoint, tuple[str, ...]]:
             faults.append(str(fault))
     reasons = "; ".join(faults) or "none was written"
     raise RunError(f"{folder}: no intact checkpoint ({reasons}); train again into another --out")
+
+
+def load_epoch_start(folder: Path, epoch: int) -> Checkpoint | None:
+    """The intact checkpoint at the start of an epoch (whole epochs done), if it is still there."""
+    for path in sorted(folder.glob("*.json"), reverse=True):
+        try:
+            found = _load(path)
+        except RunError:
+            continue
+        if (found.progress.epoch, found.progress.step) == (epoch, 0):
+            return found
+    return None
 
 
 def _load(path: Path) -> Checkpoint:

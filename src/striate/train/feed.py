@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -16,6 +17,8 @@ from striate.data.preprocess import Preprocessing
 from striate.data.random import epoch_order
 from striate.errors import RecipeError
 from striate.train.recipe import Recipe
+
+PLAIN = 2**63 - 1  # an epoch that no run reaches: its order chooses images for statistics
 
 
 def steps_per_epoch(images: int, batch_images: int) -> int:
@@ -111,6 +114,15 @@ class Feed:
         other = self._input(mixed.partner, epoch)
         classes = int(self.pixels.labels.max()) + 1  # every class is in the training part
         return mixed.inputs(own, other), mixed.targets(labels, self.pixels.labels[mixed.partner], classes)
+
+    def plain(self, most_images: int, batch_images: int = 256) -> Iterator[tuple[Tensor, Tensor]]:
+        """Some of the images with their labels, the same ones at every time, without augmentation, in batches."""
+        n = len(self.pixels.labels)
+        rows = torch.from_numpy(np.sort(epoch_order(self.seed, PLAIN, n)[:most_images]))
+        steps = steps_per_epoch(len(rows), batch_images)
+        for step in range(steps):
+            some = rows[batch_bounds(step, steps, len(rows))]
+            yield self.normaliser(self.pixels.images[some]), self.pixels.labels[some]
 
     def _input(self, rows: Tensor, epoch: int) -> Tensor:
         return self.normaliser(augment(self.pixels.images[rows], rows, epoch, self.seed, self.augmentation))

@@ -15,6 +15,7 @@ class Plan:
 
     epochs: int
     steps_per_epoch: int
+    total_steps: int
     done_steps: int  # more than 0 in a resumed run
     train_images: int
     validation_images: int

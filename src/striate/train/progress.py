@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -21,11 +22,14 @@ class Progress:
     seen: int = 0  # images of the epoch under way
     epoch_seconds: float = 0.0  # training seconds of the epoch under way
     train_seconds: float = 0.0  # training seconds of the whole run, without validation and test
+    shown: int = 0  # images of the whole run, those of epochs begun anew included
     best_epoch: int = 0  # counted from 1; 0 before the first validation
     best_right: int = -1
     best_loss: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)  # one row an epoch: metrics.jsonl
     timing: list[dict[str, Any]] = field(default_factory=list)  # one row an epoch: timing.jsonl
+    recoveries: list[dict[str, Any]] = field(default_factory=list)  # epochs that diverged and were begun anew
+    shift: list[dict[str, Any]] = field(default_factory=list)  # one row a step that was looked at: shift.jsonl
 
     def add_step(self, loss: float, right: int, images: int, seconds: float) -> None:
         """Count one step: mean loss, right answers and images of its batch."""
@@ -33,6 +37,7 @@ class Progress:
         self.loss_sum += loss * images
         self.right += right
         self.seen += images
+        self.shown += images
         self.add_seconds(seconds)
 
     def add_seconds(self, seconds: float) -> None:
@@ -48,6 +53,10 @@ class Progress:
         """Go to the start of the next epoch."""
         self.epoch += 1
         self.step, self.loss_sum, self.right, self.seen, self.epoch_seconds = 0, 0.0, 0, 0, 0.0
+
+    def copy(self) -> Progress:
+        """The value of now, which does not follow later steps."""
+        return copy.deepcopy(self)
 
     def to_dict(self) -> dict[str, Any]:
         """The value as JSON can hold it; floats survive to the last bit."""

@@ -68,7 +68,12 @@ class Recipe(BaseModel):
         0.95, description="share of the answers given that shall be right; less probable ones are abstentions"
     )
     seed: Annotated[int, between(0, 2**32 - 1)] = Field(0, description="decides order, augmentation, weights")
-    epochs: Annotated[int | Auto, between(1, 100_000)] = Field("auto", description="passes over the training part")
+    epochs: Annotated[float | Auto, between(0.01, 100_000)] = Field(
+        "auto", description="passes over the training part; the last may be a share of one"
+    )
+    patience: Annotated[int, between(0, 100_000)] = Field(
+        0, description="epochs without a better validation after which the run stops; 0 is never"
+    )
     batch_images: Annotated[int | Auto, between(2, 65_536)] = Field("auto", description="most images a step")
     peak_lr: Annotated[float | Auto, between(1e-8, 100)] = Field("auto", description="learning rate after warm-up")
     optimizer: Literal["sgd", "muon"] = Field("sgd", description="muon moves convolution filters, sgd all else")
@@ -103,6 +108,20 @@ class Recipe(BaseModel):
         (0.5, 0.75), description="shares of the run after which the step decay lowers the rate"
     )
     decay_factor: Annotated[float, between(1e-4, 1)] = Field(0.1, description="by how much the step decay lowers it")
+    clip_norm: Annotated[float, between(0, 1e6)] = Field(
+        0.0, description="largest norm of all gradients together, above which they are scaled down; 0 is none"
+    )
+    recoveries: Annotated[int, between(0, 100)] = Field(
+        2, description="how often a diverging epoch may begin anew at a lower rate"
+    )
+    recovery_factor: Annotated[float, between(1e-6, 0.99)] = Field(0.5, description="the lower rate, as a share")
+    averaging: Literal["none", "ema", "lookahead"] = Field(
+        "none", description="evaluate averaged weights: ema beside the run, lookahead fed back into it"
+    )
+    average_decay: Annotated[float | Auto, between(0, 0.99999)] = Field(
+        "auto", description="share of the average kept at a step"
+    )
+    average_every: Annotated[int, between(1, 1000)] = Field(5, description="steps between updates of the average")
     crop_area: Annotated[float, between(0.01, 1)] = Field(
         1.0, description="least share of the image's area in a random crop, scaled back; 1 is none"
     )
@@ -117,9 +136,7 @@ class Recipe(BaseModel):
     contrast: Annotated[float, between(0, 1)] = Field(0.0, description="reach of a random factor on contrast")
     saturation: Annotated[float, between(0, 1)] = Field(0.0, description="reach of a random factor on saturation")
     hue: Annotated[float, between(0, 0.5)] = Field(0.0, description="reach of a random turn of hue, in whole turns")
-    randaugment_ops: Annotated[int, between(0, 16)] = Field(
-        0, description="RandAugment: operations an image; 0 is none"
-    )
+    randaugment_ops: Annotated[int, between(0, 16)] = Field(0, description="RandAugment: operations an image")
     randaugment_level: Annotated[int, between(0, 30)] = Field(9, description="RandAugment: magnitude, 30 is full")
     cutout_px: Annotated[int, between(0, 1024)] = Field(0, description="side of a random blank square; 0 is none")
     erase_share: Annotated[float, between(0, 1)] = Field(
@@ -133,7 +150,19 @@ class Recipe(BaseModel):
     bn_eps: Annotated[float | Literal["network"], between(1e-12, 1)] = Field(
         "network", description="added to BatchNorm's variance"
     )
+    bn_frozen: bool = Field(False, description="BatchNorm's scale, shift and statistics stay as they are")
+    bn_scale: Literal["learnt", "fixed"] = Field("learnt", description="whether BatchNorm's scale is trained")
+    ghost_batch_images: Annotated[int, between(0, 65_536)] = Field(
+        0, description="BatchNorm in training sees parts of the batch of at most this size; 0 is the whole"
+    )
+    bn_precise: Literal["auto", "always", "end", "off"] = Field(
+        "auto", description="BatchNorm's statistics from training images before each evaluation, or once at the end"
+    )
+    bn_precise_images: Annotated[int, between(2, 1_000_000)] = Field(1024, description="how many images they rest on")
     channels_last: bool = Field(True, description="memory order N, H, W, C for the convolutions")
+    record_shift: bool = Field(
+        False, description="record how far updates move what each layer reads (shift.jsonl; see striate probe)"
+    )
     threads: Annotated[int | Auto, between(1, 1024)] = Field("auto", description="CPU threads torch may use")
     checkpoint_seconds: Annotated[float, between(0, 86_400)] = Field(
         30.0, description="time between checkpoints within an epoch; 0 is after every step"

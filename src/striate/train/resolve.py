@@ -15,6 +15,7 @@ EPOCHS_LEAST, EPOCHS_MOST = 10, 100
 BATCH_MOST = 128  # a CPU is busy from here on, and more steps an epoch need fewer epochs
 STEPS_AN_EPOCH = 50  # a small set takes smaller batches rather than fewer updates than this
 LR_AT_128 = 0.1  # for SGD with momentum 0.9 and batches of 128; He et al. 2016, arXiv:1512.03385, sec. 4.2
+AVERAGED_SHARE = 0.02  # of the run: how far an average of the weights reaches back
 SHIFT_SHARE = 14  # a fourteenth of the shorter side: 2 px of 28, 16 px of 224
 
 
@@ -36,7 +37,7 @@ def resolve(
     """Replace each "auto" of the recipe and say why.
 
     images: of the training part; size: (height, width); classes: their names; cores: CPU cores this process may use.
-    Returns the recipe without any "auto", and one Choice for each value that was not given.
+    Returns the recipe without any "auto", and one Choice for each value that was not given and counts.
     Raises: RecipeError if the data cannot be trained on with this recipe.
     """
     if images < 2:
@@ -47,7 +48,8 @@ def resolve(
     for name in recipe.unresolved():  # in the recipe's order: the rate sees the batch chosen before it
         value, reason = CHOOSERS[name](Facts(recipe, images, channels, size, classes, cores))
         recipe = recipe.changed(**{name: value})
-        choices.append(Choice(name, value, reason))
+        if reason:  # what nobody reads is not worth a line
+            choices.append(Choice(name, value, reason))
     return recipe, tuple(choices)
 
 
@@ -89,12 +91,30 @@ def _threads(facts: Facts) -> tuple[int, str]:
     return facts.cores, "one for each CPU core this process may use"
 
 
+def _average_decay(facts: Facts) -> tuple[float, str]:
+    if facts.recipe.averaging == "none":
+        return 0.0, ""
+    if facts.recipe.averaging == "lookahead":
+        return 0.95, "as in airbench94"
+    steps = float(facts.recipe.epochs) * facts.images / int(facts.recipe.batch_images)
+    decay = round(1 - 1 / min(max(AVERAGED_SHARE * steps, 10), 10_000), 5)
+    return decay, f"the average reaches over about 1/{round(1 / AVERAGED_SHARE)} of the run"
+
+
+def _bn_precise(facts: Facts) -> tuple[str, str]:
+    if facts.recipe.averaging == "none":
+        return "end", "the shipped statistics are those of training images, not of the last batches"
+    return "always", "averaged weights have no statistics of their own"
+
+
 CHOOSERS: dict[str, Chooser] = {
     "input": _input,
     "epochs": _epochs,
     "batch_images": _batch_images,
     "peak_lr": _peak_lr,
+    "average_decay": _average_decay,
     "flip": _flip,
     "shift_px": _shift_px,
+    "bn_precise": _bn_precise,
     "threads": _threads,
 }

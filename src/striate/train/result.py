@@ -7,6 +7,7 @@ from typing import Any
 
 from striate.train.calibration import CalibrationReport
 from striate.train.metrics import Evaluation
+from striate.train.norms import Gap
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -16,11 +17,13 @@ class Result:
     validation: Evaluation
     test: Evaluation | None
     best_epoch: int  # from 1
-    epochs: int
+    epochs: int  # that were done
     train_seconds: float  # steps and checkpoints; without validation and test
     images_per_s: float  # shown in training, per train second
     history: tuple[dict[str, Any], ...]
     calibration: CalibrationReport | None = None
+    gap: Gap | None = None  # of batch normalisation's two modes; None without it
+    recoveries: tuple[dict[str, Any], ...] = ()  # epochs that diverged and were begun anew at a lower rate
 
     @property
     def headline(self) -> Evaluation:
@@ -38,6 +41,8 @@ class Result:
             "epochs": self.epochs,
             "train_seconds": round(self.train_seconds, 3),
             "images_per_s": round(self.images_per_s, 1),
+            "train_eval_gap": self.gap.to_json() if self.gap else None,
+            "recoveries": list(self.recoveries),
             "calibration": self.calibration.to_json() if self.calibration else None,
             "test": self.test.to_json() if self.test else None,
             "validation": self.validation.to_json(),

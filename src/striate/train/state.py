@@ -7,6 +7,7 @@ checkpoint/          two generations to continue from                replaced in
 recipe.json          the resolved recipe; a run exists once it does  last at the start
 metrics.jsonl        one row an epoch, the same in every repetition  replaced each epoch
 timing.jsonl         one row an epoch, seconds and images/s          replaced each epoch
+shift.jsonl          covariate shift, if recorded                    replaced each epoch
 weights.safetensors  best weights                                    at the end
 result.json          scores; a run is finished once it exists        last
 """
@@ -34,7 +35,7 @@ from striate.choice import Choice
 from striate.data.dataset import Dataset
 from striate.data.preprocess import Preprocessing
 from striate.errors import RunError
-from striate.train.checkpoint import Checkpoint, load_newest, save
+from striate.train.checkpoint import Checkpoint, load_epoch_start, load_newest, save
 from striate.train.files import UNFINISHED, read, write_atomic, write_json, write_json_lines
 from striate.train.progress import Progress
 from striate.train.recipe import Recipe, load_recipe
@@ -50,6 +51,7 @@ FILES = {
     "recipe.json",
     "metrics.jsonl",
     "timing.jsonl",
+    "shift.jsonl",
     "weights.safetensors",
     "result.json",
     "run.lock",
@@ -138,18 +140,24 @@ class Run:
         self.checkpoint(start)
         write_atomic(self.path / "recipe.json", recipe.to_json().encode())
 
-    def checkpoint(self, checkpoint: Checkpoint) -> None:
-        """Write one more generation."""
-        save(self.path / "checkpoint", checkpoint)
+    def checkpoint(self, checkpoint: Checkpoint, kept_serial: int | None = None) -> None:
+        """Write one more generation; the one of `kept_serial` is not deleted yet."""
+        save(self.path / "checkpoint", checkpoint, kept_serial)
 
     def newest_checkpoint(self) -> tuple[Checkpoint, tuple[str, ...]]:
         """The newest intact checkpoint, and a line for each damaged one passed over."""
         return load_newest(self.path / "checkpoint")
 
+    def epoch_start(self, epoch: int) -> Checkpoint | None:
+        """The checkpoint at the start of an epoch (whole epochs done), if it is still there."""
+        return load_epoch_start(self.path / "checkpoint", epoch)
+
     def write_rows(self, progress: Progress) -> None:
         """Write the epochs' rows anew from the progress: no row is ever doubled or torn."""
         write_json_lines(self.path / "metrics.jsonl", progress.history)
         write_json_lines(self.path / "timing.jsonl", progress.timing)
+        if progress.shift:
+            write_json_lines(self.path / "shift.jsonl", progress.shift)
 
     def finish(self, weights: Mapping[str, Tensor], result: Result) -> None:
         """Write the best weights, then the result with their hash; the checkpoints have done their work."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Mapping
@@ -12,33 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from striate.data.random import bits
-from striate.errors import RunError
+from striate.errors import DivergedError
+from striate.train.average import Average, average_for
 from striate.train.feed import Feed
-from striate.train.optimizer import Optimizer
+from striate.train.norms import BatchNorm
+from striate.train.optimizer import Optimizer, optimizer_for
 from striate.train.recipe import Recipe
 from striate.train.schedule import learning_rate
-
-BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
-
-
-def prepare(module: nn.Module, recipe: Recipe) -> nn.Module:
-    """Give a network the recipe's BatchNorm constants and memory order, in place. Weights are not touched."""
-    for part in module.modules():
-        if isinstance(part, BatchNorm) and recipe.bn_momentum != "network":
-            part.momentum = recipe.bn_momentum
-        if isinstance(part, BatchNorm) and recipe.bn_eps != "network":
-            part.eps = recipe.bn_eps
-    memory_format = torch.channels_last if recipe.channels_last else torch.contiguous_format
-    module.to(memory_format=memory_format)  # type: ignore[call-overload]  # torch's stubs lack this form
-    return module
-
-
-def train_mode(module: nn.Module) -> None:
-    """Training mode, except BatchNorm whose scale and shift are frozen: its statistics stay frozen too."""
-    module.train()
-    for part in module.modules():
-        if isinstance(part, BatchNorm) and part.affine and not part.weight.requires_grad:
-            part.eval()
 
 
 def not_finite(module: nn.Module, buffers: Mapping[str, Tensor]) -> str | None:
@@ -70,41 +51,71 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Stepper:
-    """The step as a function of (epoch, step), given the weights and momentum it updates."""
+    """The step as a function of (epoch, step), given the weights, the optimizer's state and the average it updates.
+
+    class_weights: (K,) factors on the losses of the classes; None weighs all images alike.
+    """
 
     module: nn.Module
     optimizer: Optimizer
+    average: Average | None
     feed: Feed
     recipe: Recipe
     total_steps: int
+    class_weights: Tensor | None = None
 
-    def __call__(self, epoch: int, step: int) -> Outcome:
-        """Update the weights once. Dropout and the like draw from f(seed, epoch, step).
+    @classmethod
+    def of(
+        cls, module: nn.Module, feed: Feed, recipe: Recipe, total_steps: int, class_weights: Tensor | None = None
+    ) -> Stepper:
+        """A stepper from the present weights, with the optimizer and the average that the resolved recipe asks for."""
+        optimizer, average = optimizer_for(module, recipe), average_for(module, recipe)
+        return cls(module, optimizer, average, feed, recipe, total_steps, class_weights)
 
-        Raises: RunError, before the update, if the loss is not finite.
+    def rehearsal(self) -> Stepper:
+        """The same on copies of weights and state, for steps that are to leave no trace."""
+        return Stepper.of(copy.deepcopy(self.module), self.feed, self.recipe, self.total_steps, self.class_weights)
+
+    def __call__(self, epoch: int, step: int, rate_factor: float = 1.0) -> Outcome:
+        """Update the weights once, at the schedule's rate times rate_factor.
+
+        Dropout and the like draw from f(seed, epoch, step).
+        Raises: DivergedError, before the update, if the loss is not finite.
         """
         start = time.perf_counter()
         done_steps = epoch * self.feed.steps + step
-        rate = learning_rate(done_steps, self.total_steps, self.recipe)
-        images, targets = self.feed.batch(epoch, step)
+        rate = rate_factor * learning_rate(done_steps, self.total_steps, self.recipe)
+        images, labels = self.feed.batch(epoch, step)
         torch.default_generator.manual_seed(int(bits(self.recipe.seed, "step", epoch, step)[0] >> 1))
-        logits = self.module(images)  # (B, K)
-        loss = F.cross_entropy(logits, targets, label_smoothing=self.recipe.label_smoothing)
-        value = loss.item()
-        if not math.isfinite(value):
-            raise RunError(
-                f"training diverged: the loss is {value} at step {done_steps + 1} of {self.total_steps:,} "
-                f"(epoch {epoch + 1}, learning rate {rate:.3g}); lower peak_lr (now {self.recipe.peak_lr}) "
-                "and train into another --out"
+        loss, logits = self.gradients(images, labels)
+        if not math.isfinite(loss):
+            raise DivergedError(
+                f"the loss is {loss} at step {done_steps + 1} of {self.total_steps:,} "
+                f"(epoch {epoch + 1}, learning rate {rate:.3g})"
             )
-        self.module.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step(rate)
-        right = _right(logits, targets)
-        return Outcome(value, right, len(targets), rate, time.perf_counter() - start)
+        if self.average is not None:
+            self.average.update(done_steps + 1, self.total_steps)
+        return Outcome(loss, _right(logits, labels), len(labels), rate, time.perf_counter() - start)
+
+    def gradients(self, images: Tensor, labels: Tensor) -> tuple[float, Tensor]:
+        """Set each trained parameter's gradient; the only place where gradients come from.
+
+        Shapes: images (B, C, H, W) float32; labels (B,) classes, or (B, K) shares of them.
+        Returns the mean loss and the logits (B, K), detached; where the loss is not finite, no gradients are made.
+        """
+        logits = self.module(images)  # (B, K)
+        loss = F.cross_entropy(logits, labels, weight=self.class_weights, label_smoothing=self.recipe.label_smoothing)
+        value = loss.item()
+        if math.isfinite(value):
+            self.module.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            if self.recipe.clip_norm:
+                torch.nn.utils.clip_grad_norm_(self.module.parameters(), self.recipe.clip_norm)
+        return value, logits.detach()
 
 
-def _right(logits: Tensor, targets: Tensor) -> int:
-    """Answers that are the label, or of a mixed image the label of the larger share."""
-    labels = targets if targets.ndim == 1 else targets.argmax(dim=1)
-    return int((logits.detach().argmax(dim=1) == labels).sum())
+def _right(logits: Tensor, labels: Tensor) -> int:
+    """How many answers are the label, or its larger share."""
+    answers = labels if labels.ndim == 1 else labels.argmax(dim=1)
+    return int((logits.argmax(dim=1) == answers).sum())

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from striate.data.preprocess import normalise
+from striate.train import norms
+from striate.train.evaluate import evaluate
+from striate.train.loop import build, resume, train
+from striate.train.observer import Observer
+from striate.train.state import Run
+from watching import Recorder, StopAfter, Stopped, same_bits
+
+ROUGH = {"batch_images": 3, "weight_decay": 0.9, "warmup_share": 0.0}  # an epoch of 21 steps
+WILD = {**ROUGH, "peak_lr": 64.0, "recovery_factor": 2.0**-10}
+
+
+def test_a_diverging_epoch_begins_anew_at_a_lower_rate(dataset, recipe, builder):
+    """It diverges in its first epoch, so the run is the one that had the lower rate from the start."""
+    wild, tame = (build(builder, recipe, dataset.classes) for _ in range(2))
+    watcher = Recorder()
+    result = train(wild, dataset, recipe.changed(**WILD), observer=watcher)
+    train(tame, dataset, recipe.changed(**ROUGH, peak_lr=0.0625))
+    assert same_bits(wild, tame)
+    assert [one["epoch"] for one in result.recoveries] == [1]
+    assert watcher.of("note") == [
+        f"{result.recoveries[0]['reason']}: epoch 1 begins anew with 0.000976562 times the rate"
+    ]
+    assert result.to_json()["recoveries"] == list(result.recoveries)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 5])
+def test_a_run_stopped_before_it_diverged_recovers_to_the_same_bits(dataset, recipe, builder, tmp_path, steps):
+    recipe = recipe.changed(**WILD, epochs=2)
+    whole, stopped = Run(tmp_path / "whole"), Run(tmp_path / "stopped")
+    train(build(builder, recipe, dataset.classes), dataset, recipe, whole)
+    with pytest.raises(Stopped):
+        train(build(builder, recipe, dataset.classes), dataset, recipe, stopped, StopAfter(steps))
+    result = resume(stopped.path, builder, lambda _: dataset)
+    assert len(result.recoveries) == 1
+    for name in ("weights.safetensors", "metrics.jsonl"):
+        assert (whole.path / name).read_bytes() == (stopped.path / name).read_bytes(), name
+
+
+def test_it_stops_when_validation_gets_no_better(dataset, recipe, builder):
+    watcher = Recorder()
+    result = train(
+        build(builder, recipe, dataset.classes), dataset, recipe.changed(epochs=60, patience=3), None, watcher
+    )
+    assert result.epochs == len(result.history) == result.best_epoch + 3 < 60
+    assert watcher.of("note") == ["stopped early: 3 epochs without a better validation"]
+
+
+def test_the_last_epoch_may_be_a_share_of_one(dataset, recipe, builder):
+    watcher = Recorder()
+    result = train(build(builder, recipe, dataset.classes), dataset, recipe.changed(epochs=1.4), None, watcher)
+    assert [row["steps"] for row in result.history] == [8, 11]
+    assert len(watcher.of("step")) == 11
+    assert watcher.of("start")[0].total_steps == 11
+    assert watcher.of("step")[-1].learning_rate == pytest.approx(0.05 / 9)  # at its end, not short of it
+
+
+def test_averaged_weights_are_evaluated_and_shipped_and_the_run_goes_on_with_its_own(dataset, recipe, builder):
+    averaged, plain = (build(builder, recipe, dataset.classes) for _ in range(2))
+    trained = {}
+
+    class Keep(Observer):
+        def __init__(self, name, module):
+            self.name, self.module = name, module
+
+        def on_epoch(self, row):
+            trained[self.name, row["epoch"]] = self.module[6].weight.detach().clone()
+
+    asked = recipe.changed(averaging="ema", average_decay=0.8, average_every=1, bn_precise="always")
+    result = train(averaged, dataset, asked, observer=Keep("averaged", averaged))
+    train(plain, dataset, recipe, observer=Keep("plain", plain))
+    assert all(torch.equal(trained["averaged", epoch], trained["plain", epoch]) for epoch in (1, 2, 3))
+    assert not torch.equal(averaged[6].weight, trained["averaged", result.best_epoch])
+    row = result.history[result.best_epoch - 1]
+    again = evaluate(averaged, dataset.validation, dataset.preprocessing)
+    assert (again.accuracy, again.loss) == (row["validation_accuracy"], row["validation_loss"])
+
+
+def test_the_shipped_statistics_are_precise(dataset, recipe, builder):
+    images = torch.from_numpy(normalise(dataset.train.images, dataset.preprocessing))
+    modules = {}
+    for precise in ("end", "off"):
+        modules[precise] = build(builder, recipe, dataset.classes)
+        result = train(modules[precise], dataset, recipe.changed(bn_precise=precise))
+        assert result.gap.images == 61
+    expected = copy.deepcopy(modules["off"])
+    norms.make_precise(expected, [images])
+    torch.testing.assert_close(modules["end"][1].running_var, expected[1].running_var)
+    assert not torch.equal(modules["end"][1].running_var, modules["off"][1].running_var)
+    assert torch.equal(modules["end"][6].weight, modules["off"][6].weight)
+
+
+def test_gradients_are_clipped_to_a_norm(dataset, recipe, builder):
+    """With plain SGD of rate r and no decay, a step moves by at most r times the norm."""
+    module = build(builder, recipe, dataset.classes)
+    before = copy.deepcopy(module)
+    asked = recipe.changed(epochs=0.01, clip_norm=0.03, momentum=0.0, weight_decay=0.0, warmup_share=0.0)
+    train(module, dataset, asked)
+    squares = [(p - q).square().sum() for p, q in zip(module.parameters(), before.parameters(), strict=True)]
+    assert sum(squares).sqrt().item() == pytest.approx(0.05 * 0.03, rel=1e-3)
