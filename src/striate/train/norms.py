@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from striate.train.machine import flags_kept
 from striate.train.recipe import Recipe
+from striate.train.result import Gap
 
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
 
@@ -161,25 +162,6 @@ class _Pool:
         self.squares = self.squares.to(delta.device) + n * variance.double() + delta.square() * self.count * n / total
         self.mean = self.mean.to(delta.device) + delta * n / total
         self.count = total
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """The same training images normalised by their batches, as in training, and by the running statistics.
-
-    Losses are mean cross-entropies in nats; a large difference means that the statistics do not fit the weights.
-    """
-
-    images: int
-    batch_images: int
-    batch_loss: float
-    batch_accuracy: float
-    running_loss: float
-    running_accuracy: float
-
-    def to_json(self) -> dict[str, int | float]:
-        """Its part of result.json."""
-        return asdict(self)
 
 
 def gap(module: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Gap | None:

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from striate.train.calibration import CalibrationReport
 from striate.train.metrics import Evaluation
-from striate.train.norms import Gap
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """The same training images normalised by their batches, as in training, and by the running statistics.
+
+    Losses are mean cross-entropies in nats; a large difference means that the statistics do not fit the weights.
+    """
+
+    images: int
+    batch_images: int
+    batch_loss: float
+    batch_accuracy: float
+    running_loss: float
+    running_accuracy: float
+
+    def to_json(self) -> dict[str, int | float]:
+        """Its part of result.json."""
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
