@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis.strategies import booleans
 
 from strategies import networks, random_network, with_random_weights
 from striate.errors import PassError
 from striate.geometry import Window
 from striate.graph import INPUT, Builder, infer_shapes, reference
 from striate.ops import BatchNorm, Conv, Dropout
-from striate.rewrite import DEFAULT, PASSES, Applied, rewrite
+from striate.rewrite import DEFAULT, PASSES, Applied, read_pixels, rewrite
 from striate.rewrite.edit import fresh
 from striate.verify import propagate
 from striate.verify.tally import scale_of
@@ -40,9 +43,12 @@ def test_only_the_passes_asked_for_run():
 
 
 @settings(max_examples=60)
-@given(networks())
-def test_rewriting_again_changes_nothing_and_refuses_the_same(network):
-    once = rewrite(network.astype(np.float64), tuple(PASSES))
+@given(networks(), booleans())
+def test_rewriting_again_changes_nothing_and_refuses_the_same(network, reads_pixels):
+    exact = network.astype(np.float64)
+    if reads_pixels and len(network.input_shape) > 1:
+        exact = read_pixels(exact, np.full(network.input_shape[0], 0.5), np.full(network.input_shape[0], -2.0))
+    once = rewrite(exact, tuple(PASSES))
     again = rewrite(once.network, tuple(PASSES))
     assert again.network.nodes == once.network.nodes
     assert again.notes == once.refused
@@ -52,7 +58,9 @@ def test_rewriting_again_changes_nothing_and_refuses_the_same(network):
 def test_every_pass_names_itself_in_its_notes_keeps_the_dtype_and_does_something(name):
     notes = []
     for seed in range(300):
-        done = rewrite(random_network(seed), [name])
+        network = random_network(seed)
+        channels = np.arange(1.0, network.input_shape[0] + 1)
+        done = rewrite(read_pixels(network, 1 / channels, -channels) if seed % 2 else network, [name])
         notes += done.notes
         assert {array.dtype for array in done.network.weights.values()} == {np.dtype(np.float32)}
         if seed >= 12 and any(isinstance(note, Applied) for note in notes):
@@ -65,7 +73,9 @@ def test_every_pass_names_itself_in_its_notes_keeps_the_dtype_and_does_something
 @settings(max_examples=100)
 @given(networks())
 def test_every_tensor_that_is_left_is_the_same_after_each_pass_and_after_all(network):
-    network = network.astype(np.float64)
+    network = read_pixels(
+        network.astype(np.float64), np.full(network.input_shape[0], 0.5), np.arange(network.input_shape[0]) - 2.0
+    )
     x = np.random.default_rng(0).standard_normal((2, *network.input_shape))
     before = reference.run(network, x)
     for passes in [*([name] for name in PASSES), DEFAULT, tuple(PASSES)]:
@@ -88,8 +98,12 @@ def test_by_default_nothing_costs_more_afterwards(network):
 
 
 def macs(network):
+    """By `Op.macs`, and one a value for a norm, which multiplies and adds as well."""
     shapes = infer_shapes(network)
-    return sum(node.op.macs(*(shapes[name] for name in node.inputs)) for node in network)
+    return sum(
+        prod(shapes[node.name]) if isinstance(node.op, BatchNorm) else node.op.macs(*(shapes[n] for n in node.inputs))
+        for node in network
+    )
 
 
 def test_an_unknown_pass_is_named():

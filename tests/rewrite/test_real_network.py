@@ -12,7 +12,7 @@ from striate.graph import INPUT
 from striate.graph.from_onnx import from_onnx
 from striate.graph.to_onnx import LOGITS, to_bytes, to_onnx
 from striate.ops import BatchNorm
-from striate.rewrite import absorb_input_scale, rewrite
+from striate.rewrite import read_pixels, rewrite
 from striate.runtime import open_session
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
@@ -54,7 +54,7 @@ def norms(network):
 def test_resnet20_is_as_right_as_before(resnet20, cifar10):
     pixels, classes = cifar10
     done = rewrite(resnet20)
-    raw = absorb_input_scale(done.network, 1 / (255 * STD), -MEAN / STD)
+    raw = rewrite(read_pixels(resnet20, 1 / (255 * STD), -MEAN / STD)).network
     assert (norms(resnet20), norms(done.network), norms(raw)) == (19, 0, 0)
     before, after = (answers(network, pixels, normalised) for network in (resnet20, done.network))
     from_pixels = answers(raw, pixels, lambda x: x)

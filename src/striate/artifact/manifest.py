@@ -16,6 +16,9 @@ from striate.data.preprocess import Preprocessing, normalise
 from striate.errors import ArtifactError, DataError
 
 FORMAT: Literal[1] = 1
+MANIFEST_KEY = "striate.manifest"
+DIGEST_KEY = "striate.sha256"
+DIGEST_CHARS = 64
 HexFloat = Annotated[str, Field(pattern=r"^-?0x[01]\.[0-9a-f]{1,13}p[+-][0-9]{1,4}$")]  # finite float64, exactly
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -46,10 +49,13 @@ class GoldenCase(_Frozen):
 
 
 class Tensor(_Frozen):
-    """Name, type and shape of the input or output; "N" is the free batch size."""
+    """Name, type and shape of the input or output; "N" is the free batch size.
+
+    An input of uint8 takes pixels as they are stored; one of float32 takes them normalised.
+    """
 
     name: str
-    dtype: Literal["float32"] = "float32"
+    dtype: Literal["float32", "uint8"] = "float32"
     shape: tuple[str | int, ...]
 
 
@@ -105,6 +111,10 @@ class Manifest(About):
     input: Tensor
     output: Tensor
     graph_sha256: Sha256
+
+    def input_of(self, images: NDArray[np.uint8]) -> NDArray[np.uint8] | NDArray[np.float32]:
+        """What the file's input takes for uint8 images (N, C, H, W): the pixels themselves, or normalised."""
+        return images if self.input.dtype == "uint8" else normalise(images, self.prepared())
 
 
 def golden_case(

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from striate.artifact.manifest import Manifest, parse
+from striate.artifact.manifest import DIGEST_CHARS, DIGEST_KEY, MANIFEST_KEY, Manifest, parse
+from striate.artifact.pixels import Dtype, remove_cast
 from striate.artifact.wire import scan
-from striate.artifact.write import DIGEST_CHARS, DIGEST_KEY, MANIFEST_KEY
 from striate.errors import ArtifactError, StriateError
 from striate.graph import INPUT, Network, infer_shapes
 from striate.graph.from_onnx import from_onnx
@@ -59,7 +59,7 @@ def load(path: Path) -> Artifact:
     Raises: ArtifactError in one line that names the file.
     """
     try:
-        return _checked(_read(path))
+        return checked(_read(path))
     except StriateError as fault:
         raise ArtifactError(f"{path}: {fault}") from None
     except RecursionError:
@@ -77,14 +77,18 @@ def _read(path: Path) -> bytes:
         os.close(handle)
         raise ArtifactError("is no regular file; give the path of the model file itself")
     with os.fdopen(handle, "rb") as file:
-        if status.st_size > MAX_BYTES:
-            raise ArtifactError(
-                f"has {status.st_size:,} bytes, more than {MAX_BYTES:,}; this is no artifact of striate"
-            )
+        _require_size(status.st_size)
         return file.read(status.st_size)
 
 
-def _checked(data: bytes) -> Artifact:
+def _require_size(count: int) -> None:
+    if count > MAX_BYTES:
+        raise ArtifactError(f"has {count:,} bytes, more than {MAX_BYTES:,}; this is no artifact of striate")
+
+
+def checked(data: bytes) -> Artifact:
+    """The artifact in a file's bytes.  Raises: StriateError in one line, without the file's name."""
+    _require_size(len(data))
     body, digest = data[:-DIGEST_CHARS], data[-DIGEST_CHARS:]
     if hashlib.sha256(body).hexdigest().encode() != digest:
         raise ArtifactError(
@@ -96,17 +100,17 @@ def _checked(data: bytes) -> Artifact:
         model = onnx.load_model_from_string(data)
     except Exception:  # noqa: BLE001 - protobuf's errors differ between its implementations
         raise ArtifactError("not an ONNX model; ship the network again") from None
-    _check_model(model)
+    dtype = _check_model(model)
     manifest = _manifest(model)
     if manifest.graph_sha256 != graph_sha256:
         raise ArtifactError("the graph is not the one that the manifest describes; ship the network again")
     network = from_onnx(model)
-    _check_network(network, manifest)
+    _check_network(network, manifest, dtype)
     return Artifact(network, manifest, data)
 
 
-def _check_model(model: onnx.ModelProto) -> None:
-    """Versions, interface and operators are those that our writer pins."""
+def _check_model(model: onnx.ModelProto) -> Dtype:
+    """Versions, interface and operators are those our writer pins. Takes the input's Cast out and returns its type."""
     opsets = [(o.domain, o.version) for o in model.opset_import]
     if (model.ir_version, opsets) != (IR_VERSION, [("", OPSET)]):
         raise ArtifactError(
@@ -117,6 +121,7 @@ def _check_model(model: onnx.ModelProto) -> None:
     ends = [v.name for v in graph.input], [v.name for v in graph.output]
     if ends != ([INPUT], [LOGITS]):
         raise ArtifactError(f"inputs and outputs are {ends}; an artifact has {INPUT!r} and {LOGITS!r}")
+    dtype = remove_cast(model)
     if foreign := sorted({str(node.op_type) for node in graph.node} - OP_TYPES):
         raise ArtifactError(f"operators {foreign} are not allowed; an artifact uses {', '.join(sorted(OP_TYPES))}")
     numbers = [i for n in graph.node for a in n.attribute for i in (a.i, *a.ints)]
@@ -127,6 +132,7 @@ def _check_model(model: onnx.ModelProto) -> None:
         raise ArtifactError("two tensors have the same name; ship the network again")
     if any(t.data_type != onnx.TensorProto.FLOAT for t in graph.initializer):
         raise ArtifactError("a weight is not float32; ship the network again")
+    return dtype
 
 
 def _manifest(model: onnx.ModelProto) -> Manifest:
@@ -139,11 +145,12 @@ def _manifest(model: onnx.ModelProto) -> Manifest:
     return parse(text)
 
 
-def _check_network(network: Network, manifest: Manifest) -> None:
+def _check_network(network: Network, manifest: Manifest, dtype: Dtype) -> None:
     shapes = infer_shapes(network)
-    told = (manifest.input.name, manifest.input.shape, manifest.output.name, manifest.output.shape)
-    got = (INPUT, (BATCH, *network.input_shape), LOGITS, (BATCH, *shapes[network.output]))
-    if told != got or network.input_shape != manifest.prepared().shape or got[3] != (BATCH, len(manifest.classes)):
+    told = tuple((end.name, end.dtype, end.shape) for end in (manifest.input, manifest.output))
+    result = (BATCH, *shapes[network.output])
+    got = ((INPUT, dtype, (BATCH, *network.input_shape)), (LOGITS, "float32", result))
+    if told != got or network.input_shape != manifest.prepared().shape or result != (BATCH, len(manifest.classes)):
         raise ArtifactError(f"the manifest describes {told}, the graph is {got}; ship the network again")
     name, largest = max(shapes.items(), key=lambda item: prod(item[1]))
     if prod(largest) > MAX_TENSOR_ELEMENTS:

@@ -7,35 +7,46 @@ import os
 import tempfile
 from pathlib import Path
 
+import onnx
+
 from striate._version import __version__
-from striate.artifact.manifest import FORMAT, About, Manifest, Tensor
-from striate.errors import ArtifactError
+from striate.artifact.manifest import DIGEST_CHARS, DIGEST_KEY, FORMAT, MANIFEST_KEY, About, Manifest, Tensor
+from striate.artifact.pixels import Dtype, add_cast
+from striate.artifact.read import checked
+from striate.errors import ArtifactError, StriateError
 from striate.graph import INPUT, Network, infer_shapes
 from striate.graph.to_onnx import BATCH, LOGITS, to_bytes, to_onnx
 
-MANIFEST_KEY = "striate.manifest"
-DIGEST_KEY = "striate.sha256"
-DIGEST_CHARS = 64
 
-
-def write(path: Path, network: Network, about: About) -> Manifest:
+def write(path: Path, network: Network, about: About, dtype: Dtype = "float32") -> Manifest:
     """Write `network` as an artifact and return its manifest; an older file stays whole until the new one is.
 
     The file is plain ONNX. Its metadata comes last, and the last value in it is the SHA-256, in hex, of every byte
     before: one look at the end tells whether the file is the one that was written.
-    Raises: ArtifactError where the network does not fit what is said about it, or the disk refuses.
+    dtype: what the file's input takes: "uint8" where the network reads pixels of 0 to 255, which are then cast.
+    Raises: ArtifactError where the network does not fit what is said about it, where `load` would refuse the file, or
+    the disk does.
     """
-    manifest = _manifest(network, about)
-    metadata = {MANIFEST_KEY: manifest.model_dump_json(), DIGEST_KEY: "0" * DIGEST_CHARS}
-    body = to_bytes(to_onnx(network, metadata=metadata))[:-DIGEST_CHARS]
+    model = to_onnx(network)
+    if dtype == "uint8":
+        add_cast(model)
+    manifest = _manifest(network, about, model, dtype)
+    for key, value in ((MANIFEST_KEY, manifest.model_dump_json()), (DIGEST_KEY, "0" * DIGEST_CHARS)):
+        model.metadata_props.add(key=key, value=value)
+    body = to_bytes(model)[:-DIGEST_CHARS]
+    data = body + hashlib.sha256(body).hexdigest().encode()
     try:
-        _replace(path, body + hashlib.sha256(body).hexdigest().encode())
+        checked(data)
+    except StriateError as fault:
+        raise ArtifactError(f"{path}: would not load and is not written: {fault}") from None
+    try:
+        _replace(path, data)
     except OSError as fault:
         raise ArtifactError(f"{path}: cannot be written ({fault.strerror}); choose a folder you may write to") from None
     return manifest
 
 
-def _manifest(network: Network, about: About) -> Manifest:
+def _manifest(network: Network, about: About, model: onnx.ModelProto, dtype: Dtype) -> Manifest:
     shape = infer_shapes(network)[network.output]
     if network.input_shape != about.prepared().shape:
         raise ArtifactError(
@@ -44,14 +55,13 @@ def _manifest(network: Network, about: About) -> Manifest:
         )
     if shape != (len(about.classes),):
         raise ArtifactError(f"{network.name} gives {shape}, and there are {len(about.classes)} classes; name them all")
-    graph = to_onnx(network).graph.SerializeToString(deterministic=True)
     return Manifest(
         **dict(about),
         format=FORMAT,
         striate=__version__,
-        input=Tensor(name=INPUT, shape=(BATCH, *network.input_shape)),
+        input=Tensor(name=INPUT, dtype=dtype, shape=(BATCH, *network.input_shape)),
         output=Tensor(name=LOGITS, shape=(BATCH, *shape)),
-        graph_sha256=hashlib.sha256(graph).hexdigest(),
+        graph_sha256=hashlib.sha256(model.graph.SerializeToString(deterministic=True)).hexdigest(),
     )
 
 

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from striate.errors import PassError
 from striate.graph import Network
+from striate.rewrite.absorb_input_norm import absorb_input_norm
 from striate.rewrite.constant_channel import constant_channel
 from striate.rewrite.drop_dead_channels import drop_dead_channels
 from striate.rewrite.drop_identities import drop_identities
@@ -16,6 +17,7 @@ from striate.rewrite.hoist_batch_norm import hoist_batch_norm
 from striate.rewrite.merge_batch_norms import merge_batch_norms
 from striate.rewrite.merge_branches import merge_branches
 from striate.rewrite.merge_convolutions import merge_convolutions
+from striate.rewrite.norm_as_convolution import norm_as_convolution
 from striate.rewrite.note import Applied, Note, Pass, Refused
 from striate.rewrite.pool_first import pool_first
 from striate.rewrite.push_batch_norm import push_batch_norm
@@ -29,16 +31,21 @@ PASSES: Mapping[str, Pass] = MappingProxyType(
         "fold_batch_norm": fold_batch_norm,
         "push_batch_norm": push_batch_norm,  # after the fold: only what nothing before could take
         "constant_channel": constant_channel,  # after the push, which costs nothing; only where it is asked for
+        "absorb_input_norm": absorb_input_norm,  # the same for a norm of the network's input
         "merge_branches": merge_branches,
         "drop_dead_channels": drop_dead_channels,  # after the folds, which show a gamma of 0 as weights of 0
         "pool_first": pool_first,
         "merge_convolutions": merge_convolutions,
         "push_strides": push_strides,
+        "norm_as_convolution": norm_as_convolution,  # last: only what nothing could take
     }
 )
 """Every pass by name, in the order in which they run. To add one, write its file and its row."""
 
-DEFAULT = tuple(name for name in PASSES if name != "constant_channel")
+CONSTANT = ("constant_channel", "absorb_input_norm")
+"""The passes that fold a norm through zero padding with a channel that is always 1."""
+
+DEFAULT = tuple(name for name in PASSES if name not in CONSTANT)
 """What runs unless other passes are named. A constant channel is exact and removes the norm, but 65 channels cost an
 engine more than 64 and a norm: ONNX Runtime 1.32 took 1.3 times as long (six 64C3-R-BN, 32 x 32 px, one thread)."""
 

@@ -35,26 +35,34 @@ def push_batch_norm(network: Network) -> tuple[Network, tuple[Note, ...]]:
 def _push(view: View, bn: Node) -> Change | str | None:
     if not isinstance(bn.op, BatchNorm):
         return None
-    weights = view.weights(bn)
-    if reason := fault(bn.op, weights):
+    if reason := why_not(view, bn):
         return reason
-    if bn.name == view.network.output:
-        return "is the network's result"
-    scale, shift = bn.op.scale_shift(weights)
+    scale, shift = bn.op.scale_shift(view.weights(bn))
     places: dict[str, tuple[Node, ...]] = {bn.name: ()}
     arrays: dict[str, Array] = {}
     taken = []
     for reader in unique(view.readers[bn.name]):
         way = way_down(view, reader)
-        if reason := _obstacle(way, shift):
-            return reason
         nodes, named = _taken(view, way, bn, scale, shift)
         places |= {node.name: () for node in way[:-1]} | {way[-1].name: nodes}
         arrays |= named
         taken.append(f"{way[-1].op.kind} {way[-1].name}")
-    if not taken:
-        return "is read by no layer"
     return Change(way[-1].name, f"batch_norm {bn.name} folded forward into {', '.join(taken)}", places, arrays)
+
+
+def why_not(view: View, bn: Node) -> str:
+    """Why no reader can take the norm, as a clause about it; empty if all can."""
+    assert isinstance(bn.op, BatchNorm)  # noqa: S101 - the callers have seen to it
+    weights = view.weights(bn)
+    if reason := fault(bn.op, weights):
+        return reason
+    if bn.name == view.network.output:
+        return "is the network's result"
+    shift = bn.op.scale_shift(weights)[1]
+    readers = unique(view.readers[bn.name])
+    if not readers:
+        return "is read by no layer"
+    return next((why for node in readers if (why := _obstacle(way_down(view, node), shift))), "")
 
 
 def way_down(view: View, node: Node) -> list[Node]:

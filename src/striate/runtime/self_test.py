@@ -6,7 +6,6 @@ import numpy as np
 
 from striate.artifact import Manifest
 from striate.artifact.manifest import tensor_sha256
-from striate.data.preprocess import normalise
 from striate.errors import ArtifactError
 from striate.runtime.engine import Engine
 
@@ -26,7 +25,7 @@ def self_test(engine: Engine, manifest: Manifest) -> float:
                 f"self-test: golden case {number} is normalised to other bits than when it was shipped; "
                 "use the NumPy and striate versions that the manifest names, or ship the network again"
             )
-        off = float(np.abs(engine.logits(normalise(pixels[None], preprocessing))[0] - case.expected()).max())
+        off = float(np.abs(engine.logits(manifest.input_of(pixels[None]))[0] - case.expected()).max())
         if not off <= manifest.golden_bound:  # also where `off` is not a number
             raise ArtifactError(
                 f"self-test: a logit of golden case {number} is off by {off:.3g}, allowed is "
