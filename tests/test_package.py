@@ -15,7 +15,7 @@ SRC = Path(__file__).parents[1] / "src"
 
 
 def test_public_names_are_exactly_these():
-    assert dir(striate) == ["Classifier", "Network", "StriateError", "__version__", "inspect"]
+    assert dir(striate) == ["Classifier", "Network", "StriateError", "__version__", "inspect", "predict"]
 
 
 def test_version_is_the_installed_one():
@@ -35,7 +35,7 @@ def test_every_public_name_exists(name):
 
 
 def test_an_unknown_name_is_told_what_there_is():
-    message = r"^striate has no 'clasifier'; it has Classifier, Network, StriateError, inspect$"
+    message = r"^striate has no 'clasifier'; it has Classifier, Network, StriateError, inspect, predict$"
     with pytest.raises(AttributeError, match=message):
         _ = striate.clasifier
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from striate.errors import StriateError as StriateError
     from striate.graph.network import Network as Network
     from striate.jobs.networks import inspect as inspect
+    from striate.runtime.predict import predict as predict
 
 # Every public name and the module that defines it. A new row is a decision: a test pins the list.
 PUBLIC = {
@@ -22,6 +23,7 @@ PUBLIC = {
     "Network": "striate.graph.network",
     "StriateError": "striate.errors",
     "inspect": "striate.jobs.networks",
+    "predict": "striate.runtime.predict",
 }
 
 
