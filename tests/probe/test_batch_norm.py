@@ -107,3 +107,45 @@ def test_what_cannot_be_measured_says_why() -> None:
     with pytest.raises(NetworkError, match=r"has no batch normalisation; there is nothing to recalibrate$"):
         recalibrate(bare, np.zeros((3, 2, 9, 11)))
     assert batch_norm(one_norm(), images(2)).why_not == ("train against eval needs 4 images or more",)
+
+
+@pytest.mark.parametrize("momentum", [None, 0.0, 0.3, 1.0])
+@pytest.mark.usefixtures("seeded")
+def test_any_momentum_recalibrates_alike_and_other_layers_buffers_stay(momentum: float | None) -> None:
+    torch = pytest.importorskip("torch")
+    from striate.graph.from_torch import capture
+
+    nn = torch.nn
+    module = nn.Sequential(
+        nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3, momentum=momentum), nn.ReLU(), nn.Conv2d(3, 5, 2),
+        nn.BatchNorm2d(5, affine=False, momentum=momentum), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 4),
+    ).double()  # fmt: skip
+    module[4].running_mean += 3
+    x = np.random.default_rng(2).normal(3, 2, (13, 2, 9, 11))
+    was = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    before = capture(module, (2, 9, 11))
+    after = recalibrate(before, x)
+    changed = {name for name in before.weights if not np.array_equal(before.weights[name], after.weights[name])}
+    assert changed == {f"{i}.running_{what}" for i in (1, 4) for what in ("mean", "var")}
+    assert all(torch.equal(was[name], tensor) for name, tensor in module.state_dict().items())
+    # The second answer: torch's own statistics of what the second norm reads behind the first one's new statistics.
+    module.load_state_dict({name: torch.from_numpy(np.array(a)) for name, a in after.weights.items()}, strict=False)
+    with torch.inference_mode():
+        reads = module[:4].eval()(torch.from_numpy(x)).transpose(0, 1).flatten(1)
+    np.testing.assert_allclose(after.weights["4.running_mean"], reads.mean(dim=1).numpy(), rtol=1e-10)
+    np.testing.assert_allclose(after.weights["4.running_var"], reads.var(dim=1).numpy(), rtol=1e-10)
+
+
+def test_a_layer_is_stale_only_beyond_chance() -> None:
+    x = images(11)
+    mean, var = statistics(x)
+    sigma = np.sqrt(var)
+    (exact,) = batch_norm(one_norm(running_mean=list(mean), running_var=list(var)), x).layers
+    assert exact.noise == pytest.approx(1 / np.sqrt(np.median(exact.effective_samples)))
+    for off, state in ((0.9, "ok"), (1.1, "stale")):
+        edge = mean + sigma * off * (0.1 + 2 * exact.noise)
+        (layer,) = batch_norm(one_norm(running_mean=list(edge), running_var=list(var)), x).layers
+        assert (layer.state, layer.stale) == (state, state == "stale")
+    (alone,) = batch_norm(one_norm(), x[:1]).layers
+    assert alone.state == "too few images"
+    assert "1 of 1 layers cannot be judged on so few images: give more" in batch_norm(one_norm(), x[:1]).lines()

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from striate.cli.output import AsJson, print_json
+from striate.cli.output import AsJson, print_choices, print_json
+from striate.cli.probe import Mean, Size, Std, read
 
 
 def register(app: typer.Typer) -> None:
@@ -16,33 +17,37 @@ def register(app: typer.Typer) -> None:
 
 
 def recalibrate(
-    target: Annotated[Path, typer.Argument(help="A run folder or a shipped .onnx file; it is left as found.")],
+    target: Annotated[str, typer.Argument(help="A run folder or an .onnx file; it is left as found.")],
     data: Annotated[str, typer.Argument(help="The training images; a run has its own.")] = "",
-    out: Annotated[Path, typer.Option("--out", "-o", help="The .onnx file to write.")] = Path("recalibrated.onnx"),
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="The run folder to write (RUN-recalibrated by default), or the .onnx file."),
+    ] = None,
     images: Annotated[int, typer.Option(min=1, help="How many images, the classes in turn.")] = 2048,
+    size: Size = None,
+    mean: Mean = "",
+    std: Std = "",
     json: AsJson = False,
 ) -> None:
-    """Write the network with running statistics measured anew, layer after layer; all other weights are untouched.
+    """Measure running statistics anew, layer after layer, and write the result; all other weights keep their bits.
 
-    The file is plain ONNX, without the manifest of a shipped model.
+    Of a run, a run folder with the scores that these statistics give: ship, evaluate and probe take it. Of an .onnx
+    file, an .onnx file.
 
-    Example: striate recalibrate run -o better.onnx
+    Example: striate recalibrate runs/first -o runs/better
     """
-    from striate.errors import UsageError
-    from striate.graph.to_onnx import to_bytes, to_onnx
-    from striate.jobs.probing import recalibrated
-    from striate.probe import batch_norm
+    from striate.jobs.recalibrating import recalibrate_file, recalibrate_run
 
-    if out.exists():
-        raise UsageError(f"{out}: exists; name another file with --out")
-    before, after, x = recalibrated(target, data, images)
-    health = batch_norm(before, x)
-    try:
-        out.write_bytes(to_bytes(to_onnx(after)))
-    except OSError as fault:
-        raise UsageError(f"{out}: cannot be written ({fault.strerror}); choose a folder you may write to") from None
-    stale = [layer.layer for layer in health.layers if layer.stale]
-    if json:
-        print_json({"out": str(out), "images": len(x), "layers": len(health.layers), "stale_before": stale})
+    found = read(target, size, mean, std)
+    print_choices(found.choices)
+    if Path(target).is_dir():
+        done = recalibrate_run(Path(target), found, out or Path(f"{target.rstrip('/')}-recalibrated"), data, images)
     else:
-        print(f"{len(health.layers)} layers recalibrated on {len(x):,} images; {len(stale)} were stale: {out}")
+        done = recalibrate_file(found, out or Path("recalibrated.onnx"), data, images)
+    if json:
+        print_json({
+            "out": str(done.out), "images": done.images, "layers": done.layers, "stale_before": list(done.stale),
+        })  # fmt: skip
+        return
+    print(f"{done.layers} layers recalibrated on {done.images:,} images; {len(done.stale)} were stale: {done.out}")
+    print(f"next: striate {'evaluate' if done.out.is_dir() else 'probe'} {done.out} IMAGES")

@@ -12,9 +12,11 @@ run records the same rows. Source of the notion: Ioffe & Szegedy 2015, arXiv:150
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,9 +26,12 @@ from torch.func import functional_call
 from torch.nn.modules.conv import _ConvNd
 
 from striate.data.dataset import Part
+from striate.errors import RunError
 from striate.ops import Array
+from striate.train.files import read
 from striate.train.machine import flags_kept
 
+NAME = "shift.jsonl"
 IMAGES = 100
 STEPS_AN_EPOCH = 10
 Statistics = tuple[Array, Array]  # mean and deviation of each channel (C,)
@@ -74,6 +79,20 @@ class ShiftRecorder:
         with _watched(module, seen), _only_norms_train(module), torch.no_grad():
             functional_call(module, buffers, (self.images,))
         return seen
+
+
+def recorded(folder: Path) -> tuple[dict[str, Any], ...]:
+    """The rows in a run folder; none where it recorded none.  Raises: RunError where they are damaged."""
+    path = folder / NAME
+    if not path.exists():
+        return ()
+    try:
+        rows = [json.loads(line) for line in read(path).splitlines()]
+        for row in rows:
+            sum((row["step"], row["images"], *(row["shift"][layer] for layer in rows[0]["shift"])))  # all numbers
+    except (ValueError, KeyError, TypeError, IndexError):
+        raise RunError(f"{path}: is damaged; delete it, the run does not need it") from None
+    return tuple(rows)
 
 
 @contextmanager
