@@ -9,6 +9,8 @@ import typer
 
 from striate.cli.output import AsJson, Say, note, percent, print_json
 
+SHOWN_PAIRS = 3
+
 if TYPE_CHECKING:
     from striate.jobs.evaluating import Evaluated
     from striate.train.metrics import Evaluation
@@ -25,6 +27,9 @@ def evaluate(
         str, typer.Argument(help="Labelled images: a folder of class folders, .npz, ...; a run has its own test part.")
     ] = "",
     tta: Annotated[str, typer.Option(metavar="none|flip", help="flip: ask the mirror image too; told apart.")] = "none",
+    mistakes: Annotated[
+        Path | None, typer.Option(help="Write a PNG of the confusions and of the most confident wrong answers.")
+    ] = None,
     on_bad: Annotated[str, typer.Option(help="An unreadable image: fail, or skip and list it.")] = "fail",
     json: AsJson = False,
 ) -> None:
@@ -33,7 +38,7 @@ def evaluate(
     The calibration error says how far stated probabilities are from the share that is right; the temperature and the
     threshold below which to abstain were fitted on the validation part when the run was trained.
 
-    Example: striate evaluate model.onnx photos/test
+    Example: striate evaluate model.onnx photos/test --mistakes mistakes.png
     """
     from striate.jobs.evaluating import evaluate as measure
 
@@ -42,17 +47,36 @@ def evaluate(
         print_json({"target": str(target), "data": data, **to_json(found)})
     else:
         print_scores(found)
+    if mistakes is not None:
+        note(f"mistakes: {_draw_mistakes(found, mistakes)}")
     for one in found.part.skipped:
         note(f"striate: skipped {one.name}: {one.reason}")
 
 
+def _draw_mistakes(found: Evaluated, path: Path) -> Path:
+    from striate.report.mistakes import draw_mistakes
+    from striate.train.mistakes import confusions, mistakes
+
+    scores = found.scores
+    wrong = scores.images - scores.right
+    title = f"{wrong:,} of {scores.images:,} wrong, on {found.measured_on}"
+    worst, pairs = mistakes(found.answers, found.temperature), confusions(scores.confusion)
+    return draw_mistakes(found.part, found.classes, worst, pairs, title, path)
+
+
 def to_json(found: Evaluated) -> dict[str, Any]:
     """Everything measured, as plain JSON values."""
+    from striate.train.mistakes import confusions
+
     return {
         "measured_on": found.measured_on,
         "classes": list(found.classes),
         "skipped": [{"name": one.name, "reason": one.reason} for one in found.part.skipped],
         **found.scores.to_json(),
+        "confusions": [
+            {"true": found.classes[one.true], "answer": found.classes[one.predicted], "count": one.count}
+            for one in confusions(found.scores.confusion)
+        ],
         "temperature": found.temperature,
         "abstain_below": found.abstain_below,
         "calibration": found.calibration.to_json(),
@@ -62,6 +86,8 @@ def to_json(found: Evaluated) -> dict[str, Any]:
 
 def print_scores(found: Evaluated, say: Say = print) -> None:
     """The headline, one line a class, and what the probabilities are worth."""
+    from striate.train.mistakes import confusions
+
     scores, classes = found.scores, found.classes
     say(f"{_headline(scores)}, on {found.measured_on}")
     if found.mirrored:
@@ -72,6 +98,9 @@ def print_scores(found: Evaluated, say: Say = print) -> None:
     for i, name in enumerate(classes):
         recall, precision, f1 = (_share(values[what][i]) for what in ("recall", "precision", "f1"))
         say(f"  {name:<{width}}  {int(scores.confusion[i].sum()):>6}  {recall:>6}  {precision:>9}  {f1:>7}")
+    most = confusions(scores.confusion)[:SHOWN_PAIRS]
+    pairs = [f"{classes[one.true]} for {classes[one.predicted]} ({one.count:,})" for one in most]
+    say(f"  most often taken: {', '.join(pairs) or 'no class for another'}")
     _print_calibration(found, say)
 
 
