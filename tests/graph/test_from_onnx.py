@@ -126,7 +126,7 @@ def test_spelt_out_forms_become_one_layer():
         },
     )  # fmt: skip
     network = same(model)
-    assert kinds(network) == ["activation", "activation", "batch_norm", "global_avg_pool", "linear"]
+    assert kinds(network) == ["activation", "activation", "shift", "global_avg_pool", "linear"]
     assert [n.op.curve for n in network if n.op.kind == "activation"] == ["hard_swish", "silu"]
     assert network.node("y").op == Linear(3, 3, bias=True)
 
@@ -200,32 +200,13 @@ def test_torch_export(exporter, seeded, tmp_path):
     assert "batch_norm" in kinds(network)
 
 
-@pytest.mark.parametrize(
-    ("file", "parameters", "layers"),
-    [
-        ("light_resnet50.onnx", 25_557_032, 176),
-        ("light_densenet121.onnx", 8_146_152, 668),
-        ("light_squeezenet.onnx", 1_235_496, 66),
-        ("light_vgg19.onnx", 143_667_240, 46),
-    ],
-)
-def test_third_parties_architectures(file, parameters, layers):
-    """Parameter counts are those of the papers' own tables (densenet: with its separate scale and shift)."""
-    network = from_onnx(LIGHT / file)
-    assert (network.parameters(), len(network)) == (parameters, layers)
-
-
-def test_a_real_third_party_network(shared_data):
-    network = same(onnx.load(shared_data / "pretrained" / "resnet20_cifar10.onnx"), tolerance=1e-5)
-    assert kinds(network).count("batch_norm") == 19
-
-
 def test_open_sizes_are_given_by_the_caller():
     model = graph([helper.make_node("Relu", ["x"], ["y"])], shape=("N", 3, "h", "w"))
     assert from_onnx(model, (3, 5, 9)).input_shape == (3, 5, 9)
     with pytest.raises(
         CaptureError,
-        match=r"^onnx: input 'x' leaves its size open \(N, 3, h, w\); pass input_shape=\(channels, height, width\)$",
+        match=r"^onnx: input 'x' leaves its size open \(N, 3, h, w\); pass "
+        r"input_shape=\(channels, height, width\), or --input CxHxW$",
     ):
         from_onnx(model)
     with pytest.raises(CaptureError, match=r"^onnx: input 'x' is \('N', 3, 'h', 'w'\), which input_shape=\(4, 5, 9\)"):
@@ -233,16 +214,16 @@ def test_open_sizes_are_given_by_the_caller():
 
 
 REFUSED = {
-    "LRN": (helper.make_node("LRN", ["x"], ["y"], size=3), {}, r"^onnx node 'y' \(LRN\): LRN is no layer here; supported are Add, .* Tanh$"),
+    "operator": (helper.make_node("Cosh", ["x"], ["y"]), {}, r"^onnx node 'y' \(Cosh\): Cosh is no layer here; supported are Abs, .* Upsample$"),
     "domain": (helper.make_node("Relu", ["x"], ["y"], domain="com.x"), {}, r"^onnx node 'y' \(Relu\): com.x.Relu is no layer"),
-    "slope": (helper.make_node("LeakyRelu", ["x"], ["y"], alpha=0.2, name="act"), {}, r"^onnx node 'act' \(LeakyRelu\): alpha=0.2; supported is leaky_relu with alpha=0.01$"),
+    "type": (helper.make_node("LeakyRelu", ["x"], ["y"], alpha="a", name="act"), {}, r"^onnx node 'act' \(LeakyRelu\): attribute alpha is str, not float$"),
     "weight": (helper.make_node("Conv", ["x", "x"], ["y"]), {}, r"^onnx node 'y' \(Conv\): its weight is computed or missing; a network's weight must be stored in the file$"),
     "training": (helper.make_node("BatchNormalization", ["x", "w", "w", "w", "w"], ["y"], training_mode=1), {"w": np.ones(3, np.float32)}, r"normalises by the statistics of the batch; export the model in evaluation mode$"),
     "softmax": (helper.make_node("Softmax", ["x"], ["y"]), {}, r"runs over axis 3 of \(N, 3, 7, 11\); supported is axis 1, the channels$"),
-    "reshape": (helper.make_node("Reshape", ["x", "w"], ["y"]), {"w": np.array([0, 21, 11])}, r"from \(N, 3, 7, 11\) to .*; supported is a flattening to \(N, -1\)$"),
-    "slice": (helper.make_node("Slice", ["x", "w", "v"], ["y"]), {"w": np.array([0, 0, 1]), "v": np.array([9, 9, 9])}, r"takes a part of the maps; supported is every s-th row and column from the first$"),
-    "reflect": (helper.make_node("Pad", ["x", "w"], ["y"], mode="reflect"), {"w": np.array([0, 0, 1, 1] * 2)}, r"pads with something else than zeros"),
-    "channels": (helper.make_node("Conv", ["x", "w"], ["y"]), {"w": np.ones((2, 4, 1, 1), np.float32)}, r"^onnx node 'y' \(Conv\): y: conv got 3 channels, needs 4"),
+    "reshape": (helper.make_node("Reshape", ["x", "w"], ["y"]), {"w": np.array([3, -1, 11])}, r"from \(N, 3, 7, 11\) to \[3, -1, 11\] goes across images; striate keeps the batch first$"),
+    "slice": (helper.make_node("Slice", ["x", "w", "v"], ["y"]), {"w": np.array([0, 0, 1]), "v": np.array([1, 9, 9])}, r"takes some images of the batch; striate describes one image, whichever it is$"),
+    "reflect": (helper.make_node("Pad", ["x", "w"], ["y"], mode="reflect"), {"w": np.array([0, 1, 1, 1] * 2)}, r"pad: reflect neither crops nor pads channels; use constant$"),
+    "channels": (helper.make_node("Conv", ["x", "w"], ["y"]), {"w": np.ones((2, 4, 1, 1), np.float32)}, r"^onnx node 'y' \(Conv\): conv got 3 channels, needs 4"),
     "half": (helper.make_node("Conv", ["x", "w"], ["y"]), {"w": np.ones((2, 3, 1, 1), np.float16)}, r"^onnx: tensor 'w' is FLOAT16; export the model in float32 or float64$"),
     "dangling": (helper.make_node("Relu", ["z"], ["y"]), {}, r"^onnx node 'y' \(Relu\): input 0 \('z'\) is not the result of a layer before it$"),
 }  # fmt: skip
@@ -270,7 +251,9 @@ def test_files_that_are_none(tmp_path):
     with pytest.raises(CaptureError, match=r"none.onnx: cannot be read \(No such file or directory\); check the path$"):
         from_onnx(tmp_path / "none.onnx")
     (tmp_path / "text.onnx").write_text("not a model")
-    with pytest.raises(CaptureError, match=r"text.onnx: not an ONNX file, or a damaged one; export or copy it again$"):
+    with pytest.raises(
+        CaptureError, match=r"text.onnx: not an ONNX file, or a damaged or truncated one; export or copy it again$"
+    ):
         from_onnx(tmp_path / "text.onnx")
 
 

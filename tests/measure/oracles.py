@@ -11,10 +11,11 @@ from dataclasses import replace
 import numpy as np
 
 from striate.errors import NetworkError
+from striate.geometry import Sight
 from striate.graph import INPUT, Network, infer_shapes
 from striate.graph.reference import gradient, run
 from striate.measure import look, views
-from striate.measure.fields import View, is_gate
+from striate.measure.fields import is_gate
 from striate.ops import Identity
 
 
@@ -29,7 +30,7 @@ def nan_faults(network: Network) -> list[str]:
             values = run(network, probes)
         for name, value in values.items():
             if name != INPUT:
-                faults += _unlike(name, axis, np.isnan(value), seen[name])
+                faults += _unlike(name, axis, np.isnan(value), seen[name][axis].sight)
     return faults
 
 
@@ -37,20 +38,14 @@ def _at(axis: int, p: int) -> tuple[object, ...]:
     return (p, slice(None)) if axis == 0 else (slice(None), p)
 
 
-def _unlike(name: str, axis: int, poisoned: np.ndarray, view: View) -> list[str]:
-    """poisoned: (image row, channels, H, W).
-
-    A unit sees the pixels whose row and column it sees: where no unit sees any column, none sees a pixel of a row.
-    """
-    sight = view[axis].sight
-    is_blind = any(not any(other.sight.pixels(unit) for unit in range(len(other.sight))) for other in view)
+def _unlike(name: str, axis: int, poisoned: np.ndarray, sight: Sight) -> list[str]:
+    """poisoned: (image row, channels, H, W)."""
     others = tuple(a for a in range(1, poisoned.ndim) if a != axis + 2)
     reached = poisoned.any(axis=others).reshape(len(poisoned), -1).T  # (unit, pixel)
     for unit in range(len(sight)):
         pixels = sum(1 << int(p) for p in np.flatnonzero(reached[unit if len(reached) > 1 else 0]))
-        said = 0 if is_blind else sight.pixels(unit)
-        if pixels != said:
-            return [f"{name} axis {axis} unit {unit}: NaN reaches {pixels:b}, the set says {said:b}"]
+        if pixels != sight.pixels(unit):
+            return [f"{name} axis {axis} unit {unit}: NaN reaches {pixels:b}, the set says {sight.pixels(unit):b}"]
     return []
 
 
@@ -120,7 +115,8 @@ def torch_faults(network: Network) -> list[str]:
         return []
     with torch.no_grad():
         poisoned = module(probes).isnan().numpy()
-    return [f"torch: {fault}" for fault in _unlike(network.output, 0, poisoned, views(network)[network.output])]
+    sight = views(network)[network.output][0].sight
+    return [f"torch: {fault}" for fault in _unlike(network.output, 0, poisoned, sight)]
 
 
 def faults(network: Network, seed: int) -> list[str]:

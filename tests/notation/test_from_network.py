@@ -183,12 +183,10 @@ def test_any_graph_is_said_exactly_or_refused(network):
     assert len(again) == len(network)
 
 
-def test_a_published_network_is_said(shared_data):
-    """A CIFAR-10 ResNet-20 as somebody else exported it: its shortcuts subsample by a pooling and a convolution."""
+def test_a_published_network_whose_shortcuts_have_no_letters(shared_data):
+    """A CIFAR-10 ResNet-20 as somebody else exported it: its shortcuts take every second pixel and pad channels."""
     network = from_onnx(shared_data / "pretrained" / "resnet20_cifar10.onnx")
-    assert write(from_network(network)) == (
-        "16C3-BN-R-3x([16C3-BN-R-16C3-BN]-R)-[32C3s2-BN-R-32C3-BN|MP1s2-32C1nb]-R-2x([32C3-BN-R-32C3-BN]-R)-"
-        "[64C3s2-BN-R-64C3-BN|MP1s2-64C1nb]-R-2x([64C3-BN-R-64C3-BN]-R)-GAP-10"
-    )
-    again = build(from_network(network), network.input_shape)
-    assert again.parameters() == network.parameters()
+    with pytest.raises(
+        NotationError, match=r"cannot say this layer: it is slice, for which it has no letters; keep the"
+    ):
+        from_network(network)

@@ -3,19 +3,50 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import helper
 
-from striate.errors import CaptureError, NetworkError
+from striate.errors import CaptureError, NetworkError, ShapeError
 from striate.graph.build import Builder
+from striate.graph.moves import Moves, order_of, plain, shape_of, then
 from striate.graph.network import INPUT, Network
-from striate.ops import Array, Op, Shape
+from striate.ops import Array, Op, Pad, Reshape, Shape, Unknown
 
 BATCH = -(2**40)  # stands for the free batch size in shape arithmetic; no size of a tensor is negative
+ASK_SHAPES = ("Shape", "Size")  # operators that need only the shape of what they read
+MAX_SIDE = 2**15  # px of feature maps on one axis: index maps are made of every one
+MAX_CHANNELS = 2**20
+MAX_VALUES = 2**31  # of one tensor, for one image
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A tensor of the file: the result of `layer`, of `shape_before` for one image, and what waits to become layers.
+
+    moves: slices, reshapes, permutations on the way to this tensor; two that cancel become nothing
+    before, after: padding by `fill` on each axis of the moved tensor, channels first, that a window after it may take
+    """
+
+    layer: str
+    shape_before: Shape
+    moves: Moves = ()
+    before: Shape = ()
+    after: Shape = ()
+    fill: float = 0.0
+
+    @property
+    def shape(self) -> Shape:
+        """Its shape for one image."""
+        inner = shape_of(self.moves, self.shape_before)
+        if not self.before:
+            return inner
+        return tuple(lo + n + hi for lo, n, hi in zip(self.before, inner, self.after, strict=True))
 
 
 class Reading:
@@ -24,27 +55,40 @@ class Reading:
     opset: version of the operators
     batch: the batch size that the file states, or BATCH
     constants: values of tensors that do not depend on the image, by tensor name
-    pads: zero padding before a tensor's spatial axes, and after them, that the next convolution has to add
+    origin: for a constant that is a weight reshaped or transposed, the weight's name
+    is_ours: whether our own writer made the file, whose inner tensors are called after the layer they belong to
     """
 
     def __init__(
-        self, graph: onnx.GraphProto, opset: int, constants: dict[str, Array], entry: onnx.ValueInfoProto, shape: Shape
+        self,
+        graph: onnx.GraphProto,
+        opset: int,
+        constants: dict[str, Array],
+        entry: onnx.ValueInfoProto,
+        shape: Shape,
+        *,
+        is_ours: bool = False,
     ) -> None:
         self.opset = opset
         dims = entry.type.tensor_type.shape.dim
         self.batch = dims[0].dim_value if dims and dims[0].dim_value > 0 else BATCH
         self.constants = constants
-        self.pads: dict[str, tuple[list[int], list[int]]] = {}
+        self.origin: dict[str, str] = {}
+        self.stored = frozenset(constants)
+        self.is_ours = is_ours
         self._builder = Builder(graph.name or "onnx", shape)
-        self._layer_of = {entry.name: INPUT}
+        self._values = {entry.name: Value(INPUT, shape)}
         self._names = {INPUT}
         self._weights: dict[str, Array] = {}
         self._done: set[str] = set()
         self._results = {o.name for o in graph.output}
+        self._writers = {name: node for node in graph.node for name in node.output if name}
         self._readers: dict[str, list[onnx.NodeProto]] = {}
         for node in graph.node:
             for name in node.input:
                 self._readers.setdefault(name, []).append(node)
+
+    # Faults, attributes, constants.
 
     def refusal(self, node: onnx.NodeProto, reason: str) -> CaptureError:
         """The error that names `node`."""
@@ -63,7 +107,8 @@ class Reading:
             if isinstance(value, bytes):
                 value = value.decode(errors="replace")
             if isinstance(default, list):
-                value = list(value) if one.type == onnx.AttributeProto.INTS else value
+                numbers = (onnx.AttributeProto.INTS, onnx.AttributeProto.FLOATS)
+                value = list(value) if one.type in numbers else value
             if default is not None and type(value) is not type(default):
                 raise self.refusal(node, f"attribute {name} is {type(value).__name__}, not {type(default).__name__}")
             return value
@@ -84,32 +129,98 @@ class Reading:
 
     def is_constant(self, node: onnx.NodeProto) -> bool:
         """Whether nothing of `node` depends on the image's values: all inputs constant, or only a shape asked."""
-        return node.op_type == "Shape" or all(name in self.constants for name in node.input if name)
+        return node.op_type in ASK_SHAPES or all(name in self.constants for name in node.input if name)
+
+    def weight_name(self, tensor: str) -> str:
+        """The name of the weight that a constant is, however it was reshaped."""
+        return self.origin.get(tensor, tensor)
+
+    # Tensors.
+
+    def value(self, node: onnx.NodeProto, position: int = 0) -> Value:
+        """An input of `node` as it stands.  Raises: CaptureError where that is a constant or nothing."""
+        name = node.input[position] if position < len(node.input) else ""
+        if name not in self._values:
+            raise self.refusal(node, f"input {position} ({name!r}) {self._why_not(name)}")
+        return self._values[name]
+
+    def _why_not(self, name: str) -> str:
+        if name in self.constants:
+            return "is a constant; striate's layers take feature maps there"
+        if name in self._writers:
+            return "is written only after it, or by what is no layer; the graph has a cycle or is not in order"
+        return "is not the result of a layer before it"
+
+    def is_value(self, node: onnx.NodeProto, position: int) -> bool:
+        """Whether an input of `node` is there and depends on the image."""
+        return position < len(node.input) and node.input[position] in self._values
+
+    def has(self, tensor: str) -> bool:
+        """Whether a tensor is there that depends on the image."""
+        return tensor in self._values
+
+    def give(self, node: onnx.NodeProto, value: Value, output: int = 0) -> None:
+        """An output of `node` is `value`. A vector made by reshaping alone becomes a layer at once, as in torch."""
+        if output < len(node.output) and node.output[output]:
+            check_size(value.shape)
+            tensor = node.output[output]
+            self._values[tensor] = value
+            flattens = value.moves and not value.before and all(isinstance(op, Reshape) for op in value.moves)
+            if flattens and len(value.shape) == 1:
+                self._settle(tensor)
+
+    def move(self, node: onnx.NodeProto, op: Op, value: Value | None = None, output: int = 0) -> None:
+        """An output of `node` is its first input after a move.  Raises: ShapeError."""
+        start = self.moved(node) if value is None else value
+        self.give(node, replace(start, moves=then(start.moves, start.shape_before, op)), output)
+
+    def moved(self, node: onnx.NodeProto, position: int = 0) -> Value:
+        """An input of `node` whose padding, if any, is a layer by now; its moves may wait."""
+        if self.value(node, position).before:
+            self._settle(node.input[position])
+        return self.value(node, position)
+
+    def value_of(self, tensor: str) -> Value:
+        """A tensor that is there."""
+        return self._values[tensor]
+
+    def bare(self, node: onnx.NodeProto, position: int = 0) -> tuple[str, Shape, Moves]:
+        """An input before a permutation that waits on it: layer, its shape, and the permutation, empty if none."""
+        value = self.value(node, position)
+        if value.before or order_of(value.moves, value.shape_before) is None:
+            self._settle(node.input[position])
+            value = self.value(node, position)
+        return value.layer, value.shape_before, value.moves
 
     def layer(self, node: onnx.NodeProto, position: int = 0) -> str:
-        """The layer that writes an input of `node`.  Raises: CaptureError where that is a constant or nothing."""
-        name = node.input[position] if position < len(node.input) else ""
-        if name not in self._layer_of:
-            raise self.refusal(node, f"input {position} ({name!r}) is not the result of a layer before it")
-        if name in self.pads:
-            raise self.refusal(node, "reads padded maps; only a Conv takes the padding of a Pad upon itself")
-        return self._layer_of[name]
-
-    def padded(self, node: onnx.NodeProto, axes: int) -> tuple[str, list[int], list[int]]:
-        """The layer behind a convolution's input, and the padding that a Pad before it left to do."""
-        lo, hi = self.pads.pop(node.input[0], ([0] * axes, [0] * axes))
-        name = self.layer(node)
-        if any(lo) or any(hi):
-            self.pads[node.input[0]] = lo, hi
-        return name, lo, hi
+        """The layer that writes an input of `node`; what waited before it becomes layers."""
+        value = self.value(node, position)
+        if value.moves or value.before:
+            self._settle(node.input[position])
+        return self.value(node, position).layer
 
     def shape(self, node: onnx.NodeProto, position: int = 0) -> Shape:
         """Shape of an input for one image."""
-        return self.shape_of(self.layer(node, position))
+        return self.value(node, position).shape
 
     def shape_of(self, layer: str) -> Shape:
         """Shape of a layer's result for one image."""
         return self._builder.shape(layer)
+
+    def _settle(self, tensor: str) -> None:
+        """Make layers of what waits before `tensor`; the last is called after it."""
+        value = self._values[tensor]
+        ops = list(plain(value.moves, value.shape_before))
+        if value.before:
+            ops.append(Pad(value.before, value.after, value=value.fill))
+        layer, called = value.layer, self._called(tensor)
+        for i, op in enumerate(ops):
+            is_last = i == len(ops) - 1
+            name = self._unique(called if is_last else f"{called}.{op.kind}")
+            layer = self._builder.add(op, layer, name=name, weights={}, path="")
+        self._values[tensor] = Value(layer, self._builder.shape(layer))
+
+    # Layers.
 
     def emit(
         self,
@@ -117,42 +228,88 @@ class Reading:
         op: Op,
         inputs: Sequence[str],
         weights: Mapping[str, tuple[str, Array]] | None = None,
-        suffix: str = "",
+        *,
+        moves: Moves = (),
+        inner: str = "",
     ) -> str:
-        """Add the layer that `node` is; weights: role -> name and values. A suffix makes an inner layer of it."""
+        """Add the layer that `node` is; weights: role -> name and values.
+
+        moves: what waits on its result; inner: it is no result yet, but a step inside of `node` called so.
+        """
         tensor = node.output[0]
-        named = tensor in self._results and node.name and not suffix
-        name = self._unique(readable(node.name if named else tensor) + suffix)
+        check_size(op.out_shape(*(self._builder.shape(i) for i in inputs)))
+        name = self._unique(f"{self._called(tensor)}.{inner}" if inner else self._called(tensor))
         roles = {role: self._weight(*pair) for role, pair in (weights or {}).items()}
-        self._layer_of[tensor] = self._builder.add(op, *inputs, name=name, weights=roles, path=module_path(roles))
+        self._builder.add(op, *inputs, name=name, weights=roles, path=module_path(roles))
+        if not inner:
+            self.give(node, Value(name, self._builder.shape(name), moves))
         return name
 
-    def alias(self, node: onnx.NodeProto, layer: str) -> None:
-        """The output of `node` is what `layer` already wrote."""
-        self._layer_of[node.output[0]] = layer
+    def add_unknown(self, tensor: str, op: Unknown, inputs: Sequence[str]) -> str:
+        """Add a layer of unknown kind that writes `tensor`."""
+        name = self._unique(self._called(tensor) if tensor in self._writers else tensor)
+        self._builder.add(op, *inputs, name=name, weights={}, path="")
+        self._values[tensor] = Value(name, op.shape)
+        return name
+
+    def layer_of(self, tensor: str) -> str:
+        """The layer that writes a tensor.  Raises: CaptureError where there is none."""
+        if tensor not in self._values:
+            raise CaptureError(f"onnx: output {tensor!r} is not the result of a layer; export the whole network")
+        if self._values[tensor].moves or self._values[tensor].before:
+            self._settle(tensor)
+        return self._values[tensor].layer
+
+    def alias(self, node: onnx.NodeProto, value: Value) -> None:
+        """The output of `node` is a tensor already known."""
+        self._values[node.output[0]] = value
+
+    def _called(self, tensor: str) -> str:
+        node = self._writers.get(tensor)
+        return readable(node.name if node is not None and node.name and tensor in self._results else tensor)
+
+    # Neighbours.
 
     def sole_reader(self, node: onnx.NodeProto, *op_types: str) -> onnx.NodeProto | None:
         """The one node that reads the output of `node`, if it is of these types and nothing else sees that output."""
-        name = node.output[0]
-        readers = self._readers.get(name, [])
-        seen_once = len(readers) == 1 and name not in self._results
+        readers = self.readers(node.output[0])
+        seen_once = len(readers) == 1 and not self.is_result(node.output[0])
         return readers[0] if seen_once and readers[0].op_type in op_types else None
 
-    def absorb(self, node: onnx.NodeProto) -> None:
-        """Mark `node` as part of a layer added before its turn."""
-        self._done.add(node.output[0])
+    def readers(self, tensor: str) -> list[onnx.NodeProto]:
+        """The nodes that read a tensor, once for each time that they do."""
+        return self._readers.get(tensor, [])
+
+    def writer(self, tensor: str) -> onnx.NodeProto:
+        """The node that writes a tensor."""
+        node: onnx.NodeProto = self._writers[tensor]
+        return node
+
+    def is_result(self, tensor: str) -> bool:
+        """Whether a tensor is an output of the graph."""
+        return tensor in self._results
+
+    def belongs(self, node: onnx.NodeProto, other: onnx.NodeProto) -> bool:
+        """Whether our own writer made `node` as a part of the layer whose last node is `other`."""
+        return self.is_ours and node.output[0].startswith(f"{other.output[0]}.")
+
+    def absorb(self, tensors: Iterable[str]) -> None:
+        """Mark the nodes that write `tensors` as part of a layer added before their turn."""
+        self._done.update(tensors)
 
     def is_done(self, node: onnx.NodeProto) -> bool:
-        """Whether `node` is part of a layer already."""
-        return bool(node.output) and node.output[0] in self._done
+        """Whether `node` is part of a layer already, or a constant whose value is known."""
+        return bool(node.output) and (node.output[0] in self._done or node.output[0] in self.constants)
 
-    def network(self, result: str) -> Network:
+    def network(self, result: str, *, with_weights: bool = True) -> Network:
         """The finished network, whose result is the tensor `result`.  Raises: CaptureError."""
-        if self._layer_of.get(result, INPUT) == INPUT or result in self.pads:
-            raise CaptureError(f"onnx: output {result!r} is not the result of a layer; export the whole network")
         try:
-            return self._builder.build(self._layer_of[result]).with_weights(self._weights)
-        except NetworkError as fault:
+            layer = self.layer_of(result)
+            if layer == INPUT:
+                raise CaptureError(f"onnx: output {result!r} is not the result of a layer; export the whole network")
+            network = self._builder.build(layer)
+            return network.with_weights(self._weights) if with_weights else network
+        except (NetworkError, ShapeError) as fault:
             raise CaptureError(f"onnx: {fault}") from None
 
     def _unique(self, wanted: str) -> str:
@@ -174,7 +331,17 @@ class Reading:
 
 
 def _same(a: Array, b: Array) -> bool:
-    return a.shape == b.shape and a.dtype == b.dtype and np.array_equal(a, b, equal_nan=True)
+    return a is b or (a.shape == b.shape and a.dtype == b.dtype and np.array_equal(a, b, equal_nan=True))
+
+
+def check_size(shape: Shape) -> None:
+    """Raises: ShapeError on maps so large that describing them would take the machine's memory."""
+    channels, *sides = shape if len(shape) > 1 else (1,)
+    if channels > MAX_CHANNELS or max(sides, default=1) > MAX_SIDE or prod(shape) > MAX_VALUES:
+        raise ShapeError(
+            f"its result would be {'x'.join(map(str, shape))}; striate reads up to {MAX_CHANNELS:,} channels, "
+            f"{MAX_SIDE:,} px a side and {MAX_VALUES:,} values"
+        )
 
 
 def readable(tensor: str) -> str:

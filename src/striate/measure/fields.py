@@ -79,7 +79,7 @@ def walk(network: Network, input_shape: Shape | None = None, *, gates: bool = Tr
             alive[node.name] = _anything(alive[read[0]], shapes[node.name])
         else:
             merged = _merged([alive[name] for name in read])
-            alive[node.name] = _through(node, merged, shapes[read[0]], shapes[node.name], local=not gates)
+            alive[node.name] = _seeing(_through(node, merged, shapes[read[0]], shapes[node.name], local=not gates))
         yield node, alive[node.name]
         for name in {*node.inputs, node.name}:
             if last_use.get(name, node.name) == node.name:
@@ -143,6 +143,15 @@ def _through(node: Node, view: View, shape: Shape, output: Shape, *, local: bool
     if tuple(len(axis.sight) for axis in view) != shape[1:]:
         return view if all(len(axis.sight) == 1 for axis in view) else _anything(view, output)
     return tuple(_along(one, axis) for one, axis in zip(view, maps, strict=True))
+
+
+def _seeing(view: View) -> View:
+    """A unit sees the pixels whose row and column it sees: where no unit sees a column, none sees a pixel of a row."""
+    sights = [axis.sight for axis in view]
+    if all(any(sight.pixels(unit) for unit in range(len(sight))) for sight in sights):
+        return view
+    padding = [tuple(seen >> sight.image << sight.image for seen in sight.sets) for sight in sights]
+    return tuple(AxisView(None, Sight(sight.image, sets), None) for sight, sets in zip(sights, padding, strict=True))
 
 
 def _is_statistics(maps: Sequence[AxisMap]) -> bool:

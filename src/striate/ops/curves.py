@@ -37,8 +37,9 @@ def _sigmoid(x: Array) -> Array:
     return np.where(x >= 0, 1 / (1 + small), small / (1 + small))
 
 
-def _hard_sigmoid(x: Array) -> Array:
-    return np.clip(x / 6 + 0.5, 0, 1)
+def _hard_sigmoid(x: Array, alpha: float = 1 / 6, beta: float = 0.5) -> Array:
+    y: Array = np.clip(x * x.dtype.type(alpha) + x.dtype.type(beta), 0, 1)
+    return y
 
 
 def _inside(x: Array, low: float, high: float) -> Array:
@@ -249,10 +250,11 @@ CURVES: Mapping[str, Curve] = MappingProxyType(
         "abs": Curve(np.abs, np.sign, _never_steeper(1.0), 0, _one("Abs")),
         "hard_sigmoid": Curve(
             _hard_sigmoid,
-            lambda x: _inside(x, -3, 3) / 6,
-            _never_steeper(1 / 6),
+            lambda x, alpha=1 / 6, beta=0.5: _inside(x * alpha + beta, 0, 1) * x.dtype.type(alpha),
+            lambda alpha=1 / 6, _beta=0.5: abs(alpha),
             4,
-            _fixed("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}),
+            _one("HardSigmoid", alpha="alpha", beta="beta"),
+            {"alpha": 1 / 6, "beta": 0.5},
         ),
         "hard_swish": Curve(
             lambda x: x * _hard_sigmoid(x),

@@ -36,16 +36,16 @@ class Resize(Op):
         """(C, *out)."""
         (shape,) = inputs
         need_maps(self.kind, shape, None, len(self.out or self.factor))
-        return (shape[0], *(axis.out for axis in self._axes(shape)))
+        return (shape[0], *(axis.out for axis in self.axes(shape)))
 
     def axis_maps(self, shape: Shape) -> tuple[AxisMap, ...]:
         """The one or two pixels at each place."""
-        return self._axes(shape)
+        return self.axes(shape)
 
     def forward(self, inputs: Sequence[Array], weights: Weights) -> Array:
         """Axis after axis: (1 - t) x[p] + t x[p + 1]."""
         (x,) = inputs
-        for axis, one in enumerate(self._axes(x.shape[1:]), start=2):
+        for axis, one in enumerate(self.axes(x.shape[1:]), start=2):
             pixel, following, share = _places(one, x.shape[axis], x.dtype)
             t = share.reshape(-1, *(1,) * (x.ndim - 1 - axis))
             low = np.take(x, pixel, axis)
@@ -55,7 +55,7 @@ class Resize(Op):
     def backward(self, grad: Array, inputs: Sequence[Array], output: Array, weights: Weights) -> Gradients:
         """dy is shared between the two pixels as they were mixed."""
         shape = inputs[0].shape
-        axes = list(enumerate(self._axes(shape[1:]), start=2))
+        axes = list(enumerate(self.axes(shape[1:]), start=2))
         for axis, one in reversed(axes):
             pixel, following, share = _places(one, shape[axis], grad.dtype)
             along = np.moveaxis(grad, axis, 0)
@@ -85,8 +85,8 @@ class Resize(Op):
     def to_onnx(
         self, inputs: Sequence[str], output: str, weights: Mapping[str, str], shapes: Sequence[Shape]
     ) -> list[OnnxNode]:
-        """One Resize node with the sizes of the spatial axes."""
-        sizes = f"{output}.sizes"
+        """One Resize node with the factors, or the sizes, of the spatial axes."""
+        numbers = f"{output}.{'sizes' if self.out else 'factors'}"
         grid = "asymmetric" if not self.linear else "align_corners" if self.align_corners else "half_pixel"
         attributes = {
             "axes": list(range(2, len(shapes[0]) + 1)),
@@ -94,17 +94,19 @@ class Resize(Op):
             "mode": "linear" if self.linear else "nearest",
             "nearest_mode": "floor",
         }
-        return [
-            integers(sizes, [axis.out for axis in self._axes(shapes[0])]),
-            OnnxNode("Resize", (inputs[0], "", "", sizes), (output,), attributes),
-        ]
+        if self.factor:
+            scales = OnnxNode("Constant", (), (numbers,), {"value_floats": [float(f) for f in self.factor]})
+            return [scales, OnnxNode("Resize", (inputs[0], "", numbers), (output,), attributes)]
+        sizes = integers(numbers, list(self.out))
+        return [sizes, OnnxNode("Resize", (inputs[0], "", "", numbers), (output,), attributes)]
 
     def describe(self) -> str:
         """`x2 nearest`, `to 7x5 linear corners`."""
         where = f"to {span(self.out)}" if self.out else f"x{span(self.factor)}"
         return " ".join((where, "linear" if self.linear else "nearest", *(("corners",) if self.align_corners else ())))
 
-    def _axes(self, shape: Shape) -> tuple[Resized, ...]:
+    def axes(self, shape: Shape) -> tuple[Resized, ...]:
+        """The resizing of each axis of maps of `shape`."""
         out = self.out or tuple(f * n for f, n in zip(self.factor, shape[1:], strict=True))
         return tuple(Resized(n, self.linear, self.align_corners) for n in out)
 

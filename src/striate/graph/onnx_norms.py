@@ -1,0 +1,110 @@
+"""ONNX normalisations as layers."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+
+from striate.graph.moves import order_of
+from striate.graph.onnx_curves import decimal
+from striate.graph.onnx_reading import Reading
+from striate.ops import Array, BatchNorm, GroupNorm, LayerNorm, LocalResponseNorm, Reshape, new_share
+
+Pair = dict[str, tuple[str, Array]]
+
+
+def batch_norm(r: Reading, node: onnx.NodeProto) -> None:
+    """Batch normalisation at test time."""
+    if r.attribute(node, "training_mode", 0) or (r.opset < 7 and not r.attribute(node, "is_test", 0)):
+        raise r.refusal(node, "normalises by the statistics of the batch; export the model in evaluation mode")
+    if not r.attribute(node, "spatial", 1):
+        raise r.refusal(node, "spatial=0 normalises each pixel on its own; only one pair a channel is supported")
+    roles = ("gamma", "beta", "running_mean", "running_var")
+    weights = {role: (r.weight_name(node.input[i + 1]), r.demand(node, i + 1, role)) for i, role in enumerate(roles)}
+    eps, momentum = r.attribute(node, "epsilon", 1e-5), r.attribute(node, "momentum", 0.9)
+    op = BatchNorm(weights["gamma"][1].size, decimal(eps), decimal(new_share(decimal(momentum))))
+    r.emit(node, op, [r.layer(node)], weights)
+
+
+def instance_norm(r: Reading, node: onnx.NodeProto) -> None:
+    """Instance norm; over channels gathered in rows, group norm, with the factor and shift behind it."""
+    scale, shift = r.demand(node, 1, "scale"), r.demand(node, 2, "bias")
+    eps, value = decimal(r.attribute(node, "epsilon", 1e-5)), r.value(node)
+    channels, groups = value.shape_before[0], len(scale)
+    rows = len(value.moves) == 1 and isinstance(value.moves[0], Reshape) and value.shape[0] == groups
+    plain = bool((scale == 1).all() and (shift == 0).all())
+    if rows and plain and not value.before and channels % groups == 0:
+        _group_norm(r, node, GroupNorm(channels, eps, affine=False, groups=groups))
+        return
+    learnt = not plain or {node.input[1], node.input[2]} <= r.stored
+    weights = _pair(r, node, scale, shift) if learnt else {}
+    r.emit(node, GroupNorm(len(scale), eps, learnt, len(scale)), [r.layer(node)], weights)
+
+
+def _group_norm(r: Reading, node: onnx.NodeProto, op: GroupNorm) -> None:
+    """Group norm on the tensor before it was put in rows, where those are undone behind it."""
+    value = r.value(node)
+    back = r.sole_reader(node, "Reshape")
+    scaled = back and r.sole_reader(back, "Mul")
+    shifted = scaled and r.sole_reader(scaled, "Add")
+    if back is None or scaled is None or shifted is None:
+        r.emit(node, op, [value.layer], moves=value.moves)
+        return
+    found = [_per_channel(r, one, before, op.channels) for one, before in ((scaled, back), (shifted, scaled))]
+    target = r.constant(back, 1)
+    restores = target is None or tuple(target.reshape(-1)[1:].tolist()) == value.shape_before
+    if any(pair is None for pair in found) or not restores:
+        r.emit(node, op, [value.layer], moves=value.moves)
+        return
+    weights = {role: pair for role, pair in zip(("gamma", "beta"), found, strict=True) if pair is not None}
+    r.absorb([back.output[0], scaled.output[0], shifted.output[0]])
+    r.emit(shifted, GroupNorm(op.channels, op.eps, True, op.groups), [value.layer], weights)
+
+
+def _per_channel(r: Reading, node: onnx.NodeProto, before: onnx.NodeProto, channels: int) -> tuple[str, Array] | None:
+    """The name and values of the constant operand of `node`, if it is one number a channel."""
+    at = 1 if node.input[0] == before.output[0] else 0
+    value = r.constant(node, at)
+    if value is None or value.size != channels or value.ndim < 2 or value.shape[-3:-2] not in ((channels,), ()):
+        return None
+    return r.weight_name(node.input[at]), value.reshape(-1)
+
+
+def group_norm(r: Reading, node: onnx.NodeProto) -> None:
+    """Group norm; its factor and shift are one a group before opset 21, one a channel since."""
+    groups, channels = r.attribute(node, "num_groups", 1), r.shape(node)[0]
+    scale, shift = r.demand(node, 1, "scale"), r.demand(node, 2, "bias")
+    if len(scale) != channels and channels % len(scale) == 0:
+        scale, shift = (np.repeat(v, channels // len(v)) for v in (scale, shift))
+    op = GroupNorm(channels, decimal(r.attribute(node, "epsilon", 1e-5)), groups=groups)
+    r.emit(node, op, [r.layer(node)], _pair(r, node, scale, shift))
+
+
+def layer_norm(r: Reading, node: onnx.NodeProto) -> None:
+    """Layer norm over the channels, which stand last or are all there is."""
+    layer, shape, moves = r.bare(node)
+    order = order_of(moves, shape) or ()
+    axis = r.attribute(node, "axis", -1) % (len(shape) + 1)
+    if axis != len(shape) or order[-1:] != (0,):
+        raise r.refusal(node, f"axis={axis} of (N, {', '.join(map(str, r.shape(node)))}); supported are the channels")
+    scale = r.demand(node, 1, "scale")
+    shift = r.demand(node, 2, "bias") if len(node.input) > 2 and node.input[2] else np.zeros_like(scale)
+    learnt = node.input[1] in r.stored or not (scale == 1).all() or len(node.input) > 2
+    op = LayerNorm(shape[0], decimal(r.attribute(node, "epsilon", 1e-5)), learnt)
+    r.emit(node, op, [layer], _pair(r, node, scale, shift) if learnt else {}, moves=moves)
+
+
+def _pair(r: Reading, node: onnx.NodeProto, scale: Array, shift: Array) -> Pair:
+    named = len(node.input) > 2 and node.input[2]
+    beta = r.weight_name(node.input[2]) if named else f"{node.output[0]}.beta"
+    return {"gamma": (r.weight_name(node.input[1]), scale), "beta": (beta, shift)}
+
+
+def response_norm(r: Reading, node: onnx.NodeProto) -> None:
+    """Local response normalisation, whose middle is ours only for an odd number of channels."""
+    size = r.attribute(node, "size", 0)
+    if size % 2 == 0:
+        raise r.refusal(node, f"size={size}; striate knows it over an odd number of channels")
+    names = (("alpha", 1e-4), ("beta", 0.75), ("bias", 1.0))
+    alpha, beta, k = (decimal(r.attribute(node, name, default)) for name, default in names)
+    r.emit(node, LocalResponseNorm(size, alpha, beta, k), [r.layer(node)])
