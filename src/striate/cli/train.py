@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from striate.cli.output import AsJson, note, percent, print_choices, print_json, seconds_text
-from striate.errors import UsageError
+from striate.cli.settings import RecipeFile, Settings, read_recipe
 
 if TYPE_CHECKING:
+    from striate.train.calibration import CalibrationReport
     from striate.train.observer import Observer
-    from striate.train.recipe import Recipe
     from striate.train.result import Result
 
 
@@ -29,7 +28,7 @@ def train(
     ] = "",
     net: Annotated[str | None, typer.Option(help="Notation, family or package.module:callable.")] = None,
     out: Annotated[Path | None, typer.Option(help="New folder for the run (runs/N by default).")] = None,
-    recipe: Annotated[Path | None, typer.Option(help="A .toml or .json recipe; options given here win.")] = None,
+    recipe: RecipeFile = None,
     size: Annotated[str | None, typer.Option("--input", "-i", metavar="CxHxW", help="What the network sees.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
     batch: Annotated[int | None, typer.Option(help="Images a step.")] = None,
@@ -37,9 +36,7 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Decides order, augmentation and starting weights.")] = None,
     flip: Annotated[bool | None, typer.Option(help="Mirror half of the images left to right.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
-    setting: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other key of the recipe; may repeat.")
-    ] = None,
+    setting: Settings = None,
     json: AsJson = False,
 ) -> None:
     """Train a network on images and write a run folder: recipe, metrics, weights, curves, confusion matrix.
@@ -54,7 +51,7 @@ def train(
     }  # fmt: skip
     from striate.jobs import training
 
-    prepared = training.prepare(_recipe(recipe, {k: v for k, v in given.items() if v is not None}, setting or []))
+    prepared = training.prepare(read_recipe(recipe, given, setting))
     out = out or _next_run()
     note(f"data {prepared.dataset.source}: {len(prepared.dataset.classes)} classes; run folder {out}")
     print_choices(prepared.choices)
@@ -79,28 +76,24 @@ def report(out: Path, run: Callable[[Observer], Result], json: bool) -> None:
     interval = f"95 % interval {percent(low)} to {percent(high)}"
     speed = f"{seconds_text(result.train_seconds)}, {result.images_per_s:,.0f} images/s"
     print(f"{part}: {percent(best.accuracy)} of {best.images:,} images right ({interval})")
+    if result.calibration:
+        print_calibration(result.calibration)
     print(f"best epoch {result.best_epoch} of {result.epochs}; {speed}")
     print(f"run folder: {out} (curves.png, confusion.png, weights.safetensors, metrics.jsonl)")
     print(f"next: striate ship {out} -o model.onnx")
 
 
-def _recipe(file: Path | None, given: dict[str, object], settings: list[str]) -> Recipe:
-    from striate.train.recipe import Recipe, load_recipe
-
-    base = {} if file is None else load_recipe(file).model_dump(exclude_unset=True)
-    values = {"data": "sample", **base, **given, **dict(_setting(one) for one in settings)}
-    return Recipe(**values)
-
-
-def _setting(text: str) -> tuple[str, object]:
-    """("shift_px", 3) from "shift_px=3": a TOML value, or the text itself."""
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise UsageError(f"--set {text!r} is not KEY=VALUE; write it as in --set weight_decay=0.0005")
-    try:
-        return key, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key, value
+def print_calibration(found: CalibrationReport) -> None:
+    """What the probabilities are worth, and the threshold below which to abstain."""
+    fitted, checked = found.fitted, found.headline
+    errors = f"{percent(checked.as_trained.ece)} as trained, {percent(checked.at_temperature.ece)}"
+    print(f"calibration error: {errors} at temperature {fitted.temperature:.3f}, fitted on validation")
+    target, left = percent(fitted.target_accuracy), checked.answered
+    if fitted.abstain_below is not None and left.accuracy is not None:
+        answers = f"{percent(left.share)} answered, {percent(left.accuracy)} of those right"
+        print(f"for {target} of the answers right: abstain below probability {fitted.abstain_below:.3f} ({answers})")
+    elif not fitted.is_reached:
+        print(f"for {target} of the answers right: no threshold does, on validation")
 
 
 def _next_run() -> Path:
