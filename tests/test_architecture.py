@@ -42,7 +42,14 @@ TORCH_HOMES = (
     "train/", "data/augment/", "graph/from_torch.py", "graph/to_torch.py",
     "graph/torch_", "jobs/training.py", "claims/",
 )  # fmt: skip
-TORCH_WHEN_CALLED = ("classifier.py", "jobs/networks.py", "jobs/spelled.py", "probe/running.py", "cli/")
+TORCH_WHEN_CALLED = (
+    "classifier.py",
+    "jobs/networks.py",
+    "jobs/spelled.py",
+    "jobs/torch_peers.py",
+    "probe/running.py",
+    "cli/",
+)
 TORCH = {"torch", "torchvision", "safetensors.torch"}
 
 BANNED_MODULES = {

@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from striate._version import __version__
 from striate.cli import (
     audit,
+    bench,
     claims,
     demo,
     design,
@@ -78,7 +79,8 @@ def _options(
 
 
 for _command in (
-    demo, inspect, draw, design, audit, train, resume, evaluate, probe, recalibrate, ship, verify, predict, claims,
+    demo, inspect, draw, design, audit, train, resume, evaluate, probe, recalibrate, ship, verify, bench, predict,
+    claims,
 ):  # fmt: skip
     _command.register(app)
 
