@@ -10,6 +10,7 @@ from hypothesis import example, given
 
 from striate.data.augment import mix
 from striate.data.augmentation import Augmentation
+from striate.data.dataset import Part
 from striate.data.preprocess import normalise
 from striate.data.random import epoch_order
 from striate.errors import RecipeError
@@ -104,3 +105,35 @@ def test_read_only_arrays_are_taken(dataset):
     images.flags.writeable = False
     pixels = Pixels.of(type(part)(images, part.labels, part.names))
     assert torch.equal(pixels.images, torch.from_numpy(part.images.copy()))
+
+
+def test_balanced_sampling_varies_what_it_repeats(dataset):
+    """Of one image, the second draw of an epoch is augmented otherwise than the first."""
+    part = dataset.train
+    few = Part(part.images[:8], np.array([0, 1, 0, 0, 0, 0, 0, 0]), part.names[:8])
+    normaliser = Normaliser.of(dataset.preprocessing, channels_last=True)
+    feed = Feed(Pixels.of(few), normaliser, Augmentation(shift_px=3), 5, 1, is_balanced=True)
+    images, labels = feed.batch(0, 0)
+    assert labels.tolist().count(1) == 4
+    ones = images[labels == 1]
+    assert len({image.numpy().tobytes() for image in ones}) > 1
+    again, _ = Feed(Pixels.of(few), normaliser, Augmentation(shift_px=3), 5, 1, is_balanced=True).batch(0, 0)
+    assert torch.equal(images, again)
+
+
+@pytest.mark.parametrize("mixup", [0.0, 1.0])
+def test_an_epoch_has_its_own_image_size(dataset, mixup):
+    whole, small = feed_of(dataset, mixup=mixup), feed_of(dataset, mixup=mixup)
+    small.size_of = lambda epoch: (9, 11) if epoch else (5, 7)
+    images, _ = whole.batch(0, 2)
+    expected = torch.nn.functional.interpolate(images, (5, 7), mode="bilinear", antialias=True)
+    torch.testing.assert_close(small.batch(0, 2)[0], expected)
+    assert torch.equal(small.batch(1, 2)[0], whole.batch(1, 2)[0])
+
+
+def test_the_plain_images_are_the_same_at_every_time_and_not_augmented(dataset):
+    feed = feed_of(dataset, shift_px=3, flip=True)
+    taken = [torch.cat([images for images, _ in feed.plain(17, 6)]) for _ in range(2)]
+    assert torch.equal(*taken)
+    known = {image.tobytes() for image in normalise(dataset.train.images, dataset.preprocessing)}
+    assert len({image.numpy().tobytes() for image in taken[0].contiguous()} & known) == 17

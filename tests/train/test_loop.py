@@ -105,6 +105,8 @@ OPTIONS = {
     "ema": {"averaging": "ema", "average_decay": 0.9, "average_every": 2, "bn_precise": "always"},
     "lookahead": {"averaging": "lookahead", "average_decay": 0.9, "average_every": 3, "bn_precise": "always"},
     "a share of an epoch": {"epochs": 2.6},
+    "balanced": {"sampling": "balanced", "class_weights": "balanced", "flip": True},
+    "dirac": {"init": "dirac", "whiten": False},
     "patience": {"epochs": 30, "patience": 2},
     "clipped": {"clip_norm": 0.5},
     "ghost batches": {"ghost_batch_images": 3},

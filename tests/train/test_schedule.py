@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 
 from striate.train.recipe import Recipe
-from striate.train.schedule import learning_rate
+from striate.train.schedule import learning_rate, size_at
 
 
 def rates(total, recipe):
@@ -59,3 +59,19 @@ def test_it_rises_then_falls_and_always_moves(total, share, decay, floor):
     assert got[:warmup] == sorted(got[:warmup])
     assert got[warmup:] == sorted(got[warmup:], reverse=True)
     assert warmup == total or got[warmup] == pytest.approx(0.7)
+
+
+def test_images_grow_in_eighths_to_their_full_size():
+    recipe = Recipe(resize_from=0.5, resize_until=0.75)
+    got = [size_at(epoch, 8, recipe, (32, 44)) for epoch in range(8)]
+    assert got == [(16, 24), (20, 24), (20, 29), (24, 34), (28, 39), (28, 39), (32, 44), (32, 44)]
+    assert [size_at(epoch, 8, Recipe(), (32, 44)) for epoch in (0, 7)] == [(32, 44)] * 2
+
+
+@given(st.integers(1, 200), st.floats(0.1, 1), st.floats(0, 1), st.integers(1, 300))
+def test_sizes_never_shrink_never_vanish_and_end_full(epochs, start, until, side):
+    recipe = Recipe(resize_from=start, resize_until=until)
+    sides = [size_at(epoch, epochs, recipe, (side, 7))[0] for epoch in range(epochs + 1)]
+    assert sides == sorted(sides)
+    assert sides[0] >= 1
+    assert sides[-1] == side

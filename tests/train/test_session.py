@@ -1,12 +1,18 @@
 from __future__ import annotations
 
 import copy
+import re
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import nn
 
 from striate.data.preprocess import normalise
+from striate.errors import ShapeError
 from striate.train import norms
+from striate.train.binding import prepare, stepper_for
+from striate.train.estimate import work_left
 from striate.train.evaluate import evaluate
 from striate.train.loop import build, resume, train
 from striate.train.observer import Observer
@@ -105,3 +111,50 @@ def test_gradients_are_clipped_to_a_norm(dataset, recipe, builder):
     train(module, dataset, asked)
     squares = [(p - q).square().sum() for p, q in zip(module.parameters(), before.parameters(), strict=True)]
     assert sum(squares).sqrt().item() == pytest.approx(0.05 * 0.03, rel=1e-3)
+
+
+def gap_network():
+    return nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3))
+
+
+def test_images_grow_over_the_run_and_each_epoch_says_their_size(seeded, dataset, recipe):
+    asked = recipe.changed(epochs=4, resize_from=0.5, resize_until=0.5)
+    result = train(gap_network(), dataset, asked)
+    assert [row["image_px"] for row in result.history] == [[5, 5], [7, 8], [9, 11], [9, 11]]
+
+
+def test_a_network_of_one_size_cannot_grow_its_images(dataset, recipe, builder):
+    message = (
+        "network: takes no images of 5x5 px, where resize_from starts; end its maps in GAP, or set resize_from to 1"
+    )
+    with pytest.raises(ShapeError, match=f"^{re.escape(message)}$"):
+        train(build(builder, recipe, dataset.classes), dataset, recipe.changed(resize_from=0.5))
+
+
+def test_class_weights_enter_the_loss(dataset, recipe, builder):
+    module = build(builder, recipe, dataset.classes)
+    asked = recipe.changed(class_weights="balanced")
+    stepper = stepper_for(prepare(module, asked), dataset, asked)
+    torch.testing.assert_close(stepper.class_weights, torch.tensor([61 / 63, 61 / 60, 61 / 60]))
+    images, labels = stepper.feed.batch(0, 0)
+    module.eval()
+    loss, _ = stepper.gradients(images, labels)
+    expected = F.cross_entropy(module(images), labels, weight=stepper.class_weights, label_smoothing=0.1)
+    assert loss == pytest.approx(expected.item())
+
+
+def test_dirac_filters_pass_their_input_on(dataset, recipe):
+    def one_layer(*_):
+        return nn.Sequential(nn.Conv2d(3, 5, 3, padding=1, bias=False))
+
+    module, usual = build(one_layer, recipe.changed(init="dirac"), ()), build(one_layer, recipe, ())
+    images = torch.rand(2, 3, 7, 5, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(module(images)[:, :3], images)
+    assert torch.equal(module[0].weight[3:], usual[0].weight[3:])
+
+
+def test_the_estimate_counts_smaller_images_as_less_work(seeded, dataset, recipe):
+    asked = recipe.changed(epochs=4, resize_from=0.5, resize_until=0.5)
+    stepper = stepper_for(prepare(gap_network(), asked), dataset, asked)
+    assert work_left(stepper, 0) == pytest.approx(8 * (25 + 56 + 99 + 99) / 25)
+    assert work_left(stepper, 11) == pytest.approx((5 * 56 + 8 * (99 + 99)) / 25)

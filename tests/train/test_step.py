@@ -9,8 +9,9 @@ from torch import nn
 
 from striate.data.augmentation import Augmentation
 from striate.train import machine
+from striate.train.binding import prepare
 from striate.train.feed import Feed, Normaliser, Pixels, steps_per_epoch
-from striate.train.loop import build, prepare
+from striate.train.loop import build
 from striate.train.machine import quiet_machine
 from striate.train.norms import train_mode
 from striate.train.optimizer import optimizer_for

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from math import prod
 from statistics import median
 
 from striate.data.dataset import Dataset, Part
@@ -22,10 +23,22 @@ def estimate_seconds(stepper: Stepper, dataset: Dataset, done_steps: int) -> flo
     touched. Checkpoints are not counted.
     """
     trial = stepper.rehearsal()
-    steps = stepper.feed.steps
-    left = stepper.total_steps - done_steps
-    evaluated = -(-left // steps) * len(dataset.validation) + (len(dataset.test) if dataset.test else 0)
-    return left * step_seconds(trial) + evaluated * _evaluation_seconds(trial, dataset)
+    epochs_left = -(-(stepper.total_steps - done_steps) // stepper.feed.steps)
+    evaluated = epochs_left * len(dataset.validation) + (len(dataset.test) if dataset.test else 0)
+    training = work_left(stepper, done_steps) * step_seconds(trial)
+    return training + evaluated * evaluation_seconds(trial, dataset)
+
+
+def work_left(stepper: Stepper, done_steps: int) -> float:
+    """Steps that are left, each counted by its images' pixels, in steps of the first epoch."""
+    feed, total = stepper.feed, stepper.total_steps
+    if feed.size_of is None:
+        return total - done_steps
+    done_epochs, first = divmod(done_steps, feed.steps)
+    work = -first * prod(feed.size_of(done_epochs))
+    for epoch in range(done_epochs, -(-total // feed.steps)):
+        work += min(feed.steps, total - epoch * feed.steps) * prod(feed.size_of(epoch))
+    return work / prod(feed.size_of(0))
 
 
 def step_seconds(trial: Stepper) -> float:
@@ -43,7 +56,7 @@ def _one_step(trial: Stepper, step: int) -> float:
     return time.perf_counter() - start
 
 
-def _evaluation_seconds(trial: Stepper, dataset: Dataset) -> float:
+def evaluation_seconds(trial: Stepper, dataset: Dataset) -> float:
     """Seconds an image takes in evaluation."""
     part = dataset.validation
     few = Part(part.images[:256], part.labels[:256], part.names[:256])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -16,6 +17,7 @@ from striate.data.dataset import Part
 from striate.data.preprocess import Preprocessing
 from striate.data.random import epoch_order
 from striate.errors import RecipeError
+from striate.train.balance import balanced_order
 from striate.train.recipe import Recipe
 
 PLAIN = 2**63 - 1  # an epoch that no run reaches: its order chooses images for statistics
@@ -94,8 +96,10 @@ class Feed:
     augmentation: Augmentation
     seed: int
     steps: int  # an epoch
+    is_balanced: bool = False
+    size_of: Callable[[int], tuple[int, int]] | None = None  # epoch -> size of its images; None: as they are
     _order_epoch: int = -1  # the order of one epoch is kept, for it costs a sort
-    _order: Tensor | None = None
+    _order: tuple[Tensor, Tensor] | None = None
 
     def batch(self, epoch: int, step: int) -> tuple[Tensor, Tensor]:
         """Return images (B, C, H, W) float32 and targets: labels (B,), or of mixed images shares (B, K) float32.
@@ -104,16 +108,21 @@ class Feed:
         batch is the same whoever asks for it and whenever. A partner to mix with comes from the whole part and is
         augmented as it is in its own place.
         """
-        order = self._epoch_order(epoch)
-        rows = order[batch_bounds(step, self.steps, len(order))]
-        own, labels = self._input(rows, epoch), self.pixels.labels[rows]
+        rows, draws = self._epoch_order(epoch)
+        within = batch_bounds(step, self.steps, len(rows))
+        return self.shown(rows[within], draws[within], epoch)
+
+    def shown(self, rows: Tensor, draws: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
+        """Images and targets, as `batch` gives them, of any rows (B,); draws: as `_epoch_order` has them."""
+        own, labels = self._input(rows, draws, epoch), self.pixels.labels[rows]
         if not self.augmentation.mixes:
-            return own, labels
+            return self._sized(own, epoch), labels
         size = (own.shape[2], own.shape[3])
-        mixed = mix(rows, epoch, self.seed, self.augmentation, len(order), size)
-        other = self._input(mixed.partner, epoch)
+        mixed = mix(draws, epoch, self.seed, self.augmentation, len(self.pixels.labels), size)
+        other = self._input(mixed.partner, mixed.partner, epoch)
         classes = int(self.pixels.labels.max()) + 1  # every class is in the training part
-        return mixed.inputs(own, other), mixed.targets(labels, self.pixels.labels[mixed.partner], classes)
+        targets = mixed.targets(labels, self.pixels.labels[mixed.partner], classes)
+        return self._sized(mixed.inputs(own, other), epoch), targets
 
     def plain(self, most_images: int, batch_images: int = 256) -> Iterator[tuple[Tensor, Tensor]]:
         """Some of the images with their labels, the same ones at every time, without augmentation, in batches."""
@@ -124,14 +133,31 @@ class Feed:
             some = rows[batch_bounds(step, steps, len(rows))]
             yield self.normaliser(self.pixels.images[some]), self.pixels.labels[some]
 
-    def _input(self, rows: Tensor, epoch: int) -> Tensor:
-        return self.normaliser(augment(self.pixels.images[rows], rows, epoch, self.seed, self.augmentation))
+    def _input(self, rows: Tensor, draws: Tensor, epoch: int) -> Tensor:
+        return self.normaliser(augment(self.pixels.images[rows], draws, epoch, self.seed, self.augmentation))
 
-    def _epoch_order(self, epoch: int) -> Tensor:
+    def _sized(self, images: Tensor, epoch: int) -> Tensor:
+        """Images (B, C, H, W) at the size of the epoch."""
+        size = tuple(images.shape[2:]) if self.size_of is None else self.size_of(epoch)
+        if size == tuple(images.shape[2:]):
+            return images
+        small = F.interpolate(images, size, mode="bilinear", antialias=True)
+        return small.contiguous(memory_format=self.normaliser.memory_format)
+
+    def _epoch_order(self, epoch: int) -> tuple[Tensor, Tensor]:
+        """Which images an epoch shows, and the number each draws chance by: its own, but another when it repeats."""
         if self._order is None or self._order_epoch != epoch:
-            self._order = torch.from_numpy(epoch_order(self.seed, epoch, len(self.pixels.labels)))
+            self._order = self._ordered(epoch)
             self._order_epoch = epoch
         return self._order
+
+    def _ordered(self, epoch: int) -> tuple[Tensor, Tensor]:
+        n = len(self.pixels.labels)
+        if not self.is_balanced:
+            rows = torch.from_numpy(epoch_order(self.seed, epoch, n))
+            return rows, rows
+        images, repeats = balanced_order(self.seed, epoch, self.pixels.labels.numpy())
+        return torch.from_numpy(images), torch.from_numpy(images + n * repeats)
 
 
 def _shared(array: NDArray[np.uint8] | NDArray[np.int64]) -> Tensor:

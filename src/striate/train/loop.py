@@ -10,17 +10,15 @@ from torch import nn
 
 from striate.data import dataset as datasets
 from striate.data.dataset import Dataset
-from striate.errors import RecipeError, RunError, ShapeError
-from striate.train import norms
-from striate.train.feed import Feed, Normaliser, Pixels, augmentation_of, steps_per_epoch
-from striate.train.machine import flags_kept, quiet_machine, seeded
+from striate.errors import RecipeError, RunError
+from striate.train.binding import dirac, prepare, stepper_for
+from striate.train.machine import seeded
 from striate.train.observer import Observer
 from striate.train.recipe import Recipe
 from striate.train.result import Result
 from striate.train.session import Session
 from striate.train.shift import ShiftRecorder
 from striate.train.state import Run
-from striate.train.step import Stepper
 from striate.train.weights import restore
 
 ModuleBuilder = Callable[[Recipe, tuple[str, ...]], nn.Module]  # recipe, class names -> network
@@ -86,7 +84,10 @@ def resume(
 def build(module_builder: ModuleBuilder, recipe: Recipe, classes: tuple[str, ...]) -> nn.Module:
     """Build the network with initial weights that depend on the recipe's seed alone."""
     with seeded(recipe.seed):
-        return module_builder(recipe, classes)
+        module = module_builder(recipe, classes)
+    if recipe.init == "dirac":
+        dirac(module)
+    return module
 
 
 def trained(run_folder: Path, module_builder: ModuleBuilder) -> nn.Module:
@@ -101,42 +102,14 @@ def trained(run_folder: Path, module_builder: ModuleBuilder) -> nn.Module:
     return module.eval()
 
 
-def prepare(module: nn.Module, recipe: Recipe) -> nn.Module:
-    """Give a network the recipe's policy of normalisation and memory order, in place. Weights are not touched."""
-    norms.set_up(module, recipe)
-    memory_format = torch.channels_last if recipe.channels_last else torch.contiguous_format
-    module.to(memory_format=memory_format)  # type: ignore[call-overload]  # torch's stubs lack this form
-    return module
-
-
 def _session(module: nn.Module, dataset: Dataset, recipe: Recipe, run: Run | None, observer: Observer) -> Session:
     """Check that network, data and recipe fit together, and bind them."""
     if recipe.unresolved():
         raise RecipeError(f"recipe: {recipe.unresolved()[0]} is still 'auto'; call resolve first")
     datasets.check(dataset)
     prepare(module, recipe)
-    with quiet_machine(int(recipe.threads)):
-        _check_output(module, dataset)
-    steps = steps_per_epoch(len(dataset.train), int(recipe.batch_images))
-    feed = Feed(
-        Pixels.of(dataset.train),
-        Normaliser.of(dataset.preprocessing, recipe.channels_last),
-        augmentation_of(recipe, dataset.preprocessing.channels),
-        recipe.seed,
-        steps,
+    stepper = stepper_for(module, dataset, recipe)
+    shift = ShiftRecorder.of(
+        dataset.validation, stepper.feed.normaliser, stepper.feed.steps, wanted=recipe.record_shift
     )
-    stepper = Stepper.of(module, feed, recipe, max(1, round(float(recipe.epochs) * steps)))
-    shift = ShiftRecorder.of(dataset.validation, feed.normaliser, steps, wanted=recipe.record_shift)
     return Session(stepper, dataset, observer, run, shift)
-
-
-def _check_output(module: nn.Module, dataset: Dataset) -> None:
-    """Raises: ShapeError unless the network gives one number for each class."""
-    classes, shape = len(dataset.classes), (2, *dataset.preprocessing.shape)
-    with flags_kept(module), torch.inference_mode():
-        got = tuple(module.eval()(torch.zeros(shape)).shape)
-    if got != (2, classes):
-        raise ShapeError(
-            f"network: output {got} for input {shape}; the data has {classes} classes, "
-            f"so the network must end in {classes} numbers an image"
-        )

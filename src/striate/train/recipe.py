@@ -115,6 +115,20 @@ class Recipe(BaseModel):
         2, description="how often a diverging epoch may begin anew at a lower rate"
     )
     recovery_factor: Annotated[float, between(1e-6, 0.99)] = Field(0.5, description="the lower rate, as a share")
+    class_weights: Literal["none", "balanced"] = Field(
+        "none", description="weigh losses so that each class counts alike, whatever its size"
+    )
+    sampling: Literal["all", "balanced"] = Field(
+        "all", description="an epoch shows each image once, or each class equally often"
+    )
+    resize_from: Annotated[float, between(0.1, 1)] = Field(
+        1.0, description="share of the image's sides at which training starts, growing to all of it"
+    )
+    resize_until: Annotated[float, between(0, 1)] = Field(0.75, description="share of the run after which it is all")
+    init: Literal["network", "dirac"] = Field(
+        "network", description="starting weights: the network's, or filters that pass their input on"
+    )
+    whiten: bool = Field(False, description="first convolution from the images' patches, frozen")
     averaging: Literal["none", "ema", "lookahead"] = Field(
         "none", description="evaluate averaged weights: ema beside the run, lookahead fed back into it"
     )

@@ -21,6 +21,19 @@ FALLS: Mapping[str, Fall] = MappingProxyType(
 """How far between floor (0) and peak (1) the rate stands, t of the way from the peak to the end of the run."""
 
 
+def size_at(epoch: int, epochs: int, recipe: Recipe, full: tuple[int, int]) -> tuple[int, int]:
+    """The size (height, width) of the images in an epoch of a run with progressive resizing.
+
+    A side of n px grows in steps of u = max(1, n // 8) px, linearly in the epoch e (counted from 0):
+    n - u round((1 - resize_from) n (1 - e / (resize_until epochs)) / u),  and n from then on; never below 1.
+    """
+    left = 1 - recipe.resize_from
+    grown = epoch / (recipe.resize_until * epochs) if recipe.resize_until else 1.0
+    missing = left * max(0.0, 1 - grown)
+    height, width = (max(1, n - max(1, n // 8) * round(missing * n / max(1, n // 8))) for n in full)
+    return height, width
+
+
 def learning_rate(step: int, total_steps: int, recipe: Recipe) -> float:
     """Return the rate of one step: a linear rise to the peak, then a fall to nearly the floor.
 

@@ -153,6 +153,7 @@ class Session:
                 "validation_accuracy": validation.accuracy,
                 "best": better,
             }
+            | self.image_px()
         )
         now.timing.append(
             {
@@ -165,6 +166,11 @@ class Session:
         now.close_epoch()
         if self.run:
             self.run.write_rows(now)
+
+    def image_px(self) -> dict[str, list[int]]:
+        """The size of the epoch's images for its row, where it changes over the run."""
+        size_of = self.stepper.feed.size_of
+        return {} if size_of is None else {"image_px": list(size_of(self.progress.epoch))}
 
     @contextmanager
     def evaluated_weights(self) -> Iterator[None]:

@@ -1,0 +1,96 @@
+"""Network, data and recipe bound into the steps of a run, or the reason why they do not fit together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from striate.data.dataset import Dataset
+from striate.errors import ShapeError
+from striate.train import norms
+from striate.train.balance import class_weights
+from striate.train.feed import Feed, Normaliser, Pixels, augmentation_of, steps_per_epoch
+from striate.train.machine import flags_kept, quiet_machine
+from striate.train.recipe import Recipe
+from striate.train.schedule import size_at
+from striate.train.step import Stepper
+from striate.train.whiten import IMAGES as WHITENING_IMAGES
+from striate.train.whiten import whiten
+
+
+def prepare(module: nn.Module, recipe: Recipe) -> nn.Module:
+    """Give a network the recipe's policy of normalisation and memory order, in place. Weights are not touched."""
+    norms.set_up(module, recipe)
+    memory_format = torch.channels_last if recipe.channels_last else torch.contiguous_format
+    module.to(memory_format=memory_format)  # type: ignore[call-overload]  # torch's stubs lack this form
+    return module
+
+
+def stepper_for(module: nn.Module, dataset: Dataset, recipe: Recipe) -> Stepper:
+    """The steps of a run on a prepared network.
+
+    Raises: ShapeError, RecipeError if network, data and recipe do not fit together.
+    """
+    steps = steps_per_epoch(len(dataset.train), int(recipe.batch_images))
+    total_steps = max(1, round(float(recipe.epochs) * steps))
+    feed = Feed(
+        Pixels.of(dataset.train),
+        Normaliser.of(dataset.preprocessing, recipe.channels_last),
+        augmentation_of(recipe, dataset.preprocessing.channels),
+        recipe.seed,
+        steps,
+        recipe.sampling == "balanced",
+        _sizes(dataset, recipe, -(-total_steps // steps)) if recipe.resize_from < 1 else None,
+    )
+    with quiet_machine(int(recipe.threads)):
+        _check_output(module, dataset, feed)
+        if recipe.whiten:
+            whiten(module, (images for images, _ in feed.plain(WHITENING_IMAGES)))
+    weights = None
+    if recipe.class_weights == "balanced":
+        weights = torch.from_numpy(class_weights(dataset.train.labels, len(dataset.classes))).float()
+    return Stepper.of(module, feed, recipe, total_steps, weights)
+
+
+def dirac(module: nn.Module) -> None:
+    """Let convolutions start by passing their input on, in place: filter i is 1 at the centre of channel i.
+
+    Filters beyond the number of input channels keep their weights; so do grouped convolutions.
+    Source: Jordan 2024, arXiv:2404.00498, sec. 3.3, after Zagoruyko & Komodakis 2017, arXiv:1706.00388.
+    """
+    for part in module.modules():
+        if isinstance(part, nn.Conv1d | nn.Conv2d | nn.Conv3d) and part.groups == 1:
+            with torch.no_grad():
+                nn.init.dirac_(part.weight[: part.in_channels])
+
+
+def _sizes(dataset: Dataset, recipe: Recipe, epochs: int) -> Callable[[int], tuple[int, int]]:
+    full = (dataset.preprocessing.height, dataset.preprocessing.width)
+    return lambda epoch: size_at(epoch, epochs, recipe, full)
+
+
+def _check_output(module: nn.Module, dataset: Dataset, feed: Feed) -> None:
+    """Raises: ShapeError unless the network gives one number for each class, at the first epoch's size too."""
+    classes, shape = len(dataset.classes), (2, *dataset.preprocessing.shape)
+    with flags_kept(module), torch.inference_mode():
+        got = tuple(module.eval()(torch.zeros(shape)).shape)
+        if feed.size_of is not None:
+            _check_size(module, (*shape[:2], *feed.size_of(0)))
+    if got != (2, classes):
+        raise ShapeError(
+            f"network: output {got} for input {shape}; the data has {classes} classes, "
+            f"so the network must end in {classes} numbers an image"
+        )
+
+
+def _check_size(module: nn.Module, shape: tuple[int, ...]) -> None:
+    """Raises: ShapeError unless the network takes images of this shape too."""
+    try:
+        module(torch.zeros(shape))
+    except RuntimeError:
+        raise ShapeError(
+            f"network: takes no images of {shape[2]}x{shape[3]} px, where resize_from starts; end its maps in GAP, "
+            "or set resize_from to 1"
+        ) from None
