@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from striate.cli import audit
 from striate.data import write_sample_images
-from striate.errors import DataError, UsageError
+from striate.errors import DataError
 
 
 @pytest.fixture
@@ -70,21 +70,14 @@ def test_json_is_one_value_and_keeps_the_exit_code(run, photos):
     assert value["counts"]["whole"]["Bag"] == 3
 
 
-def test_the_pictures_are_written_and_named(run, photos, tmp_path):
+def test_the_sheet_is_written_and_named(run, photos, tmp_path):
     spoil(photos)
-    sheet, preview = tmp_path / "sheet.png", tmp_path / "preview.png"
-    result = run(photos, "--sheet", sheet, "--preview", preview, "--samples", "3", "--input", "1x20x30")
-    assert result.stderr.splitlines() == [f"contact sheet: {sheet}", f"preview: {preview}"]
-    with Image.open(sheet) as page, Image.open(preview) as seen:
-        assert page.format == seen.format == "PNG"
+    sheet = tmp_path / "sheet.png"
+    result = run(photos, "--sheet", sheet)
+    assert result.stderr.splitlines() == [f"contact sheet: {sheet}"]
+    with Image.open(sheet) as page:
+        assert page.format == "PNG"
         assert page.height > 5 * 144
-        assert 144 * 2 < seen.height < 144 * 4
-
-
-def test_a_shape_without_channels_is_refused(run, photos, tmp_path):
-    message = r"^input '28x28' has 2 axes; a preview needs channels x height x width$"
-    with pytest.raises(UsageError, match=message):
-        run(photos, "--preview", tmp_path / "p.png", "--input", "28x28")
 
 
 def test_no_data_is_an_error_of_the_input(run, tmp_path):

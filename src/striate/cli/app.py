@@ -24,6 +24,7 @@ from striate.cli import (
     evaluate,
     inspect,
     predict,
+    preview,
     probe,
     recalibrate,
     resume,
@@ -79,8 +80,8 @@ def _options(
 
 
 for _command in (
-    demo, inspect, draw, design, audit, train, resume, evaluate, probe, recalibrate, ship, verify, bench, predict,
-    claims,
+    demo, inspect, draw, design, audit, preview, train, resume, evaluate, probe, recalibrate, ship, verify, bench,
+    predict, claims,
 ):  # fmt: skip
     _command.register(app)
 

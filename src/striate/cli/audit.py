@@ -20,13 +20,6 @@ def audit(
         str, typer.Argument(help="A folder of class folders, a .csv, .npz, .parquet, .tar or .zip file, or 'sample'.")
     ],
     sheet: Annotated[Path | None, typer.Option(help="Write a PNG of the findings' pictures and of each class.")] = None,
-    preview: Annotated[
-        Path | None, typer.Option(help="Write a PNG of what a network sees: crop, pad, stretch.")
-    ] = None,
-    samples: Annotated[int, typer.Option(min=1, max=64, help="Images in the preview.")] = 8,
-    size: Annotated[
-        str, typer.Option("--input", "-i", metavar="CxHxW", help="What the network sees, for the preview.")
-    ] = "3x128x128",
     threads: Annotated[int | None, typer.Option(min=1, help="Threads that decode.")] = None,
     json: AsJson = False,
 ) -> None:
@@ -48,22 +41,5 @@ def audit(
         from striate.report.contact_sheet import draw_audit
 
         note(f"contact sheet: {draw_audit(found, read_sheet(data, found), sheet)}")
-    if preview is not None:
-        note(f"preview: {_preview(data, size, samples, preview)}")
     if found.faults:
         raise typer.Exit(1)
-
-
-def _preview(data: str, size: str, samples: int, path: Path) -> Path:
-    from striate.data.audit.pictures import previews
-    from striate.data.preprocess import Preprocessing
-    from striate.errors import UsageError
-    from striate.jobs.spelled import parse_shape
-    from striate.report.contact_sheet import draw_previews
-
-    shape = parse_shape(size)
-    if len(shape) != 3:
-        raise UsageError(f"input {size!r} has {len(shape)} axes; a preview needs channels x height x width")
-    channels, height, width = shape
-    target = Preprocessing(channels, height, width, "crop", (0.0,) * channels, (1.0,) * channels)
-    return draw_previews(previews(data, target, samples), path)

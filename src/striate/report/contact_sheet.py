@@ -1,4 +1,4 @@
-"""Pictures side by side on one PNG: an audit's findings and classes, and what a network sees. Values drawn, no more."""
+"""Pictures side by side on one PNG, and an audit's findings and classes on such a sheet. Values drawn, no more."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from striate.data.audit.pictures import Preview, Sheet
+from striate.data.audit.pictures import Sheet
 from striate.data.audit.report import Audit, Case
 from striate.data.audit.report import Image as Named
 from striate.data.resize import to_image
@@ -52,17 +52,6 @@ def draw_audit(audit: Audit, sheet: Sheet, path: Path) -> Path:
     )
     sections.append(Section("classes", "some images of each, drawn at random", tuple(rows)))
     return draw(f"{audit.source}: {audit.images:,} images, {len(audit.classes)} classes", sections, path)
-
-
-def draw_previews(previews: Sequence[Preview], path: Path) -> Path:
-    """A row an image: as stored, then exactly the pixels that a network sees under each fit, small ones enlarged."""
-    rows = []
-    for preview in previews:
-        stored = Cell(preview.whole, (preview.image.name, f"{preview.image.class_name}, as stored"))
-        seen = [Cell(pixels, (fit, _size(pixels))) for fit, pixels in preview.seen.items()]
-        rows.append((stored, *seen))
-    section = Section("what the network sees", "after decoding and resizing, before normalisation", tuple(rows))
-    return draw("preview", [section], path, columns=2 * max(map(len, rows)))
 
 
 def draw(title: str, sections: Sequence[Section], path: Path, columns: int = COLUMNS) -> Path:
@@ -159,7 +148,3 @@ def _enlarged(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Each pixel repeated as often as the square holds, so that none is invented."""
     times = max(1, SIDE_PX // max(pixels.shape[1:]))
     return pixels.repeat(times, axis=1).repeat(times, axis=2)
-
-
-def _size(pixels: NDArray[np.uint8]) -> str:
-    return "{}x{}x{}".format(*pixels.shape)

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from striate.data import Preprocessing, decode
+from striate.data import Preprocessing, decode, load
 from striate.data.audit import audit
 from striate.data.audit.pictures import previews, sheet
 from striate.errors import DataError
@@ -26,8 +26,9 @@ def test_a_sheet_has_the_pictures_of_findings_and_of_each_class(folder):
 
 def test_a_preview_is_exactly_what_decoding_gives(folder):
     target = Preprocessing(3, 5, 6, "crop", (0.0,) * 3, (1.0,) * 3)
-    shown = previews(folder, target, 4)
-    assert len(shown) == 4
+    names = ["dog/3.png", "cat/0.png"]
+    shown = previews(folder, target, names)
+    assert [one.image.name for one in shown] == names
     for preview in shown:
         for fit, pixels in preview.seen.items():
             same = Preprocessing(3, 5, 6, fit, (0.0,) * 3, (1.0,) * 3)
@@ -36,8 +37,9 @@ def test_a_preview_is_exactly_what_decoding_gives(folder):
 
 def test_a_preview_of_arrays_and_of_nothing(folder):
     target = Preprocessing(1, 28, 28, "crop", (0.0,), (1.0,))
-    assert previews("sample", target, 2)[0].seen["pad"].shape == (1, 28, 28)
+    name = str(load("sample")[0].train.names[3])
+    assert previews("sample", target, [name])[0].seen["pad"].shape == (1, 28, 28)
     for path in folder.glob("*/*.png"):
         path.write_text("text")
-    with pytest.raises(DataError, match=r"photos: none of 3 images drawn can be read; see the audit$"):
-        previews(folder, target, 3)
+    with pytest.raises(DataError, match=r"photos: none of the 3 images named can be read; see the audit$"):
+        previews(folder, target, ["cat/0.png", "cat/1.png", "none"])

@@ -101,7 +101,7 @@ KINDS = {
         "note",
         "the pictures are of very different shape",
         "the pictures are of very different shape",
-        "look at --preview: crop cuts the ends off long pictures, pad keeps all, stretch distorts",
+        "look at `striate preview`: crop cuts the ends off long pictures, pad keeps all, stretch distorts",
     ),
     "orientation": Kind(
         "note",

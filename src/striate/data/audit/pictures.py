@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -55,18 +55,21 @@ def sheet(source: str | Path, audit: Audit) -> Sheet:
     return Sheet(_read(found, wanted, _small), samples)
 
 
-def previews(source: str | Path, target: Preprocessing, count: int) -> tuple[Preview, ...]:
-    """``count`` images, drawn by a fixed seed, as a network sees them: by the one decode and resize there is."""
+def previews(source: str | Path, target: Preprocessing, names: Sequence[str]) -> tuple[Preview, ...]:
+    """The images of these names, of the training part or the whole, as a network sees them under each fit.
+
+    By the one decode and resize there is. Raises: DataError if none of them can be read.
+    """
     found = find(source)
     part = next(part for part in (WHOLE, "train", *found.parts) if part in found.parts)
     raw = found.parts[part]
-    rows = random.epoch_order(0, 0, len(raw))[:count]
-    wanted = [_image(raw, part, int(row)) for row in rows]
+    row_of = {str(name): row for row, name in enumerate(raw.names)}
+    wanted = [_image(raw, part, row_of[name]) for name in names if name in row_of]
     whole = _read(found, set(wanted), _small)
     seen = {fit: _read(found, set(wanted), partial(_fitted, replace(target, fit=fit))) for fit in FITS}
     readable = [image for image in wanted if image in whole and all(image in of for of in seen.values())]
     if not readable:
-        raise DataError(f"{found.source}: none of {len(wanted)} images drawn can be read; see the audit")
+        raise DataError(f"{found.source}: none of the {len(names)} images named can be read; see the audit")
     return tuple(Preview(image, whole[image], {fit: seen[fit][image] for fit in FITS}) for image in readable)
 
 
