@@ -39,7 +39,7 @@ def ship(path: Path, seed: int = 2, preprocessing: Preprocessing = PREPROCESSING
 def picture(number: int) -> bytes:
     """A JPEG or PNG file of random pixels, of another size for another number, always the same for one."""
     rng = np.random.default_rng(number)
-    size = (int(rng.integers(9, 40)), int(rng.integers(9, 40)), 3)
+    size = (int(rng.integers(9, 120)), int(rng.integers(9, 120)), 3)  # some are decoded at a part of their size
     return encoded(rng.integers(0, 256, size, np.uint8), "JPEG" if number % 2 else "PNG")
 
 

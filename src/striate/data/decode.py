@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 
 from striate.data.ahead import map_ahead
 from striate.data.encoded import Content, Encoded
 from striate.data.preprocess import Preprocessing
 from striate.data.quiet import quiet_pillow
-from striate.data.resize import fit_image
+from striate.data.resize import fit_image, resized_size
 from striate.errors import DataError
 
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF")
@@ -24,6 +25,8 @@ GRAY_MODES = ("1", "L", "LA", "I;16", "I;16B")
 COLOUR_MODES = ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
 BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # TIFF 6.0, section 8
 EXIF_ORIENTATION = 0x0112
+FIRST_ON_ITS_SIDE = 5  # of the orientations: from here on, height and width change places
+SPARE = 3  # Pillow on reducing_gap: from 3 on, hardly to be told from resampling the whole image
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -41,7 +44,7 @@ def decode(source: Path | bytes | Encoded, preprocessing: Preprocessing) -> NDAr
     In this order: size and frame count checked in the header; pixels decoded; EXIF orientation applied;
     12- and 16-bit gray scaled to 0 .. 255 and rounded; transparency laid on white; converted to gray (ITU-R 601
     luma) or RGB; resized (see ``resize.fit_image``). Colour profiles are not applied; 16-bit colour keeps its
-    high byte.
+    high byte. A JPEG of six times the size and more is decoded at a part of its size (see ``_shrink``).
 
     Shapes: result (C, H, W) uint8.
     Raises: DataError, naming the file, if it is absent, unreadable, truncated, animated, too large, or of a
@@ -49,6 +52,7 @@ def decode(source: Path | bytes | Encoded, preprocessing: Preprocessing) -> NDAr
     """
     image = _encoded(source)
     with reading(image) as opened:
+        _shrink(opened, preprocessing)
         flat = upright(opened)
     return fit_image(flat, preprocessing, image.name)
 
@@ -141,6 +145,24 @@ def upright(image: Image.Image) -> Image.Image:
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
     return image.convert("L" if image.mode in GRAY_MODES else "RGB")
+
+
+def _shrink(image: Image.Image, preprocessing: Preprocessing) -> None:
+    """Let the JPEG decoder leave out detail that the resize would average away: 1/2, 1/4 or 1/8 of each side.
+
+    Only where the sides divide evenly, so that every pixel keeps its place, and where what is left is at least
+    ``SPARE`` times as large as the resized image. 12 megapixels are decoded to 224 px in a quarter of the time, and
+    values differ little from those of the whole image: docs/predict.md has the numbers.
+    """
+    if not isinstance(image, JpegImageFile):
+        return
+    is_turned = orientation(image) >= FIRST_ON_ITS_SIDE
+    size = (image.width, image.height) if is_turned else (image.height, image.width)
+    target = resized_size(size, (preprocessing.height, preprocessing.width), preprocessing.fit)
+    for part in (8, 4, 2):
+        if all(side % part == 0 and side >= SPARE * part * wanted for side, wanted in zip(size, target, strict=True)):
+            image.draft(None, (image.width // part, image.height // part))
+            return
 
 
 def bits_per_sample(image: Image.Image) -> int:

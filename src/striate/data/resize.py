@@ -22,7 +22,8 @@ def fit_image(image: Image.Image, preprocessing: Preprocessing, name: str) -> ND
 
     Shapes: result (C, H, W) uint8, contiguous.
     """
-    image = image.convert("L" if preprocessing.channels == 1 else "RGB")
+    mode = "L" if preprocessing.channels == 1 else "RGB"
+    image = image if image.mode == mode else image.convert(mode)
     target = preprocessing.height, preprocessing.width
     height, width = resized_size((image.height, image.width), target, preprocessing.fit)
     if height * width > MAX_RESIZED_PIXELS:
