@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+from striate.errors import NetworkError
 from striate.graph import INPUT, Builder, Network, initialise
 from striate.notation import read
 from striate.ops import Activation, GlobalAvgPool, Linear
@@ -58,6 +60,17 @@ def test_evidence_is_where_the_only_bright_pixel_is() -> None:
     np.testing.assert_allclose(found.grad_cam[6, 10], 52 / 104, rtol=1e-6)  # a_k = 1/104
     assert found.occlusion[6, 10] == found.occlusion.max() == 0.5
     assert found.occlusion[2, 2] == 0
+
+
+def test_a_class_that_is_none_is_refused() -> None:
+    with pytest.raises(NetworkError) as fault:
+        evidence(sum_of_first_channel(), np.zeros((1, *SHAPE)), answer=2)
+    assert str(fault.value) == "sum: class 2 is none of its 2; use 0 to 1"
+
+
+def test_an_answer_that_no_place_carries() -> None:
+    found = evidence(sum_of_first_channel(), np.ones((1, *SHAPE)), answer=1)  # a logit of 0 whatever is hidden
+    assert found.lines()[1] == "hiding 2 x 2 px nowhere lowers the logit: no one place carries this answer"
 
 
 def test_networks_without_maps_or_activations_say_why() -> None:

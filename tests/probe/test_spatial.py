@@ -19,8 +19,8 @@ from striate.probe.receptive_field import shortest_interval
 SHAPE = (1, 24, 31)
 
 
-def stack(weights: Sequence[np.ndarray], stride: int = 1, pad: int = 0) -> Network:
-    builder = Builder("stack", SHAPE)
+def stack(weights: Sequence[np.ndarray], stride: int = 1, pad: int = 0, shape: tuple[int, ...] = SHAPE) -> Network:
+    builder = Builder("stack", shape)
     x = INPUT
     for i, weight in enumerate(weights):
         windows = tuple(Window(k, stride, pad_lo=pad, pad_hi=pad) for k in weight.shape)
@@ -29,8 +29,8 @@ def stack(weights: Sequence[np.ndarray], stride: int = 1, pad: int = 0) -> Netwo
     return net.with_weights({net.node(f"conv{i}").weights["weight"]: w[None, None] for i, w in enumerate(weights)})
 
 
-def noise(count: int = 5) -> np.ndarray:
-    return np.random.default_rng(3).normal(size=(count, *SHAPE))
+def noise(count: int = 5, shape: tuple[int, ...] = SHAPE) -> np.ndarray:
+    return np.random.default_rng(3).normal(size=(count, *shape))
 
 
 def test_unpadded_convolution_has_rounding_only_inside() -> None:
@@ -66,6 +66,24 @@ def test_turns_of_a_symmetric_and_of_a_lopsided_kernel() -> None:
     odd = {t.transform: t.error for t in equivariance(stack([lopsided]), noise()).turns}
     assert odd["flipped left-right"] == pytest.approx(2)  # f(mirrored x) = -mirrored f(x)
     assert odd["flipped up-down"] < 1e-14
+
+
+def test_turned_and_scaled_noise_differs_by_what_is_known_on_paper() -> None:
+    gradient = np.zeros((3, 3))
+    gradient[1] = (1, 0, -1)
+    turned = {t.transform: t.error for t in equivariance(stack([gradient]), noise(8)).turns}
+    # The slopes across and down of white noise are independent: their difference has twice the variance of one.
+    assert turned["rotated 90"] == pytest.approx(np.sqrt(2), rel=0.05)
+
+    found = {t.transform: t.error for t in equivariance(stack([np.ones((1, 1))]), noise(8)).turns}
+    assert found["scaled x2"] == 0
+    # Every second pixel of the enlarged image is the image; every second pixel of the image, enlarged, repeats one
+    # of 4 pixels, so that 3 of 4 compare independent values.
+    strided = stack([np.ones((1, 1))], stride=2, shape=(1, 24, 32))
+    found = {t.transform: t.error for t in equivariance(strided, noise(8, (1, 24, 32))).turns}
+    assert found["scaled x2"] == pytest.approx(np.sqrt(2 * 3 / 4), rel=0.05)
+    # And a mirrored image of even size has its other pixels on the grid of stride 2.
+    assert found["flipped left-right"] == pytest.approx(np.sqrt(2), rel=0.05)
 
 
 def test_binomial_field_of_a_stack_of_ones() -> None:
