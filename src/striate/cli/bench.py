@@ -30,7 +30,7 @@ def bench(
     """Measure engines, threads, spinning and batch sizes on this machine, each in a process of its own, in rounds.
 
     Engines that are not installed are named. An engine must pass the golden self-test. With --save, striate predict
-    and evaluate use what was fastest, and say so, as long as model, machine and engine are the same.
+    uses what was fastest, and says so, as long as model, machine and engine are the same.
 
     Example: striate bench model.onnx --batch 1 --batch 32 --save
     """
@@ -47,7 +47,7 @@ def bench(
     if saved is not None:
         print(f"saved: {saved}")
     else:
-        print(f"next: striate bench {model} --save, so that predict and evaluate use the fastest")
+        print(f"next: striate bench {model} --save, so that predict uses the fastest")
 
 
 def _print(found: Benchmark) -> None:
@@ -71,9 +71,7 @@ def _print(found: Benchmark) -> None:
     for line in found.notes:
         note(f"  {line}")
     if (load := load_now()) > 1.5 * found.machine.cores:
-        note(
-            f"  note: this machine is busy (load {load:.1f} on {found.machine.cores} cores); measure again later"
-        )
+        note(f"  note: this machine is busy (load {load:.1f} on {found.machine.cores} cores); measure again later")
 
 
 def to_json(found: Benchmark) -> dict[str, Any]:

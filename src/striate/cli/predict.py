@@ -47,6 +47,9 @@ def predict(
     threads: Annotated[
         int | None, typer.Option(min=1, help="Batches side by side (one a core); with --ray, actors of one CPU.")
     ] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="onnxruntime, openvino, ncnn; what `striate bench --save` chose, if left out.")
+    ] = None,
     ray: Annotated[
         bool, typer.Option("--ray", help="Run on the Ray cluster of RAY_ADDRESS, else on a local one.")
     ] = False,
@@ -72,13 +75,30 @@ def predict(
         raise UsageError("predict: --top is for the screen; with --out use --probabilities")
     if out is None and probabilities:
         raise UsageError("predict: --probabilities is for --out; on the screen use --top or --json")
-    how = How(batch_images=batch, threads=threads, on_cluster=ray)
+    if ray and engine is not None:
+        raise UsageError("predict: --ray computes with onnxruntime; leave --engine out")
+    how = How(
+        batch_images=batch,
+        threads=threads,
+        engine="onnxruntime" if ray else engine or _saved_engine(model, batch),
+        on_cluster=ray,
+    )
     if out is None:
         unreadable = _to_screen(model, sources, how, top or 1, json)
     else:
         unreadable = _to_file(out, model, sources, how, probabilities, json)
     if unreadable:
         raise typer.Exit(1)
+
+
+def _saved_engine(model: Path, batch: int) -> str:
+    """The engine that was measured fastest here and saved beside the model, said aloud; else the usual one."""
+    from striate.runtime.saved import saved_setting
+
+    setting, line = saved_setting(model, batch, "beside")
+    if line:
+        note(f"  auto: engine = {line}" if setting else f"  note: {line}")
+    return setting.engine if setting else "onnxruntime"
 
 
 def _to_screen(model: Path, sources: list[str], how: How, top: int, json: bool) -> int:

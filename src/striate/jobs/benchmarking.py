@@ -19,14 +19,14 @@ from typing import IO, Any, cast
 
 import numpy as np
 
-from striate.artifact import Artifact, load
+from striate.artifact import load
 from striate.errors import UsageError
 from striate.jobs.torch_peers import PEERS
 from striate.runtime.engines import ENGINES, Setting, is_installed, version
 from striate.runtime.saved import Fastest, Machine, Use, save, this_machine
 from striate.verify import Tell, silent
 
-BATCHES = (1, 32)
+BATCHES = (1, 8, 32)  # a request, what predict takes, what keeps all cores busy
 SMALL_PART = 4  # images whose activations may still lie in a core's cache
 MIN_ROUNDS, MAX_ROUNDS = 3, 15
 MIN_TURN_S = 0.05
@@ -280,7 +280,6 @@ def _rows(taken: _Taken, batches: tuple[int, ...]) -> tuple[Row, ...]:
 
 def save_fastest(found: Benchmark) -> Path:
     """Store the fastest engine of ours for every batch size beside the model.  Raises: UsageError."""
-    artifact: Artifact = load(found.model)
     uses: tuple[Use, ...] = ("alone", "beside")
     fastest = [
         Fastest(
@@ -294,7 +293,7 @@ def save_fastest(found: Benchmark) -> Path:
         for use in uses
         if (row := found.fastest(size, use))
     ]
-    return save(found.model, artifact, datetime.now(UTC).isoformat(timespec="seconds"), fastest)
+    return save(found.model, datetime.now(UTC).isoformat(timespec="seconds"), fastest)
 
 
 def load_now() -> float:

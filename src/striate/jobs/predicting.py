@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 import PIL
 
 from striate._version import __version__
 from striate.artifact import Artifact, load
 from striate.data import find_units
 from striate.runtime import Engine, self_test
+from striate.runtime.engines import version
 from striate.runtime.journal import Counts, left, open_journal
 from striate.runtime.predict import BATCH_IMAGES, Work, run, threads_for
 from striate.runtime.results import Batch, without_probabilities
@@ -25,14 +25,16 @@ Tell = Callable[[Batch], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class How:
-    """In what way to predict. None of it but batch_images can change a bit of an answer.
+    """In what way to predict. None of it but batch_images and the engine can change a bit of an answer.
 
     threads: batches computed side by side; None takes one a core, on a cluster one a CPU
+    engine: its name in `striate.runtime.engines`; on a cluster it is ONNX Runtime
     on_cluster: Ray Data runs it, on the cluster that the environment's RAY_ADDRESS names or, without, on this machine
     """
 
     batch_images: int = BATCH_IMAGES
     threads: int | None = None
+    engine: str = "onnxruntime"
     on_cluster: bool = False
 
 
@@ -86,7 +88,7 @@ def _settings(artifact: Artifact, sources: Sequence[str], how: How, probabilitie
         "probabilities": probabilities,
         "versions": {
             "striate": __version__,
-            "onnxruntime": ort.__version__,
+            how.engine: version(how.engine),
             "numpy": np.__version__,
             "pillow": PIL.__version__,
         },
@@ -98,7 +100,7 @@ def _runner(artifact: Artifact, how: How) -> Callable[[Iterable[Work]], Iterator
         from striate.runtime.cluster import run_on_cluster
 
         return lambda work: run_on_cluster(artifact, work, how.batch_images, how.threads)
-    engine = Engine(artifact, 1)
+    engine = Engine(artifact, 1, engine=how.engine)
     self_test(engine, engine.manifest)
     threads = threads_for(how.batch_images, how.threads)
     return lambda work: run(engine, work, how.batch_images, threads)

@@ -10,15 +10,12 @@ import hashlib
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from striate.artifact import Artifact, load
 from striate.errors import StriateError, UsageError
-from striate.runtime.engine import Engine
 from striate.runtime.engines import ENGINES, Setting, is_installed, version
 
 SUFFIX = ".bench.json"
@@ -92,10 +89,10 @@ def saved_path(model: Path) -> Path:
     return model.with_suffix(SUFFIX)
 
 
-def save(model: Path, artifact: Artifact, measured: str, fastest: Sequence[Fastest]) -> Path:
+def save(model: Path, measured: str, fastest: Sequence[Fastest]) -> Path:
     """Write the file beside the model, whole or not at all; an older one is replaced.  Raises: UsageError."""
     saved = Saved(
-        model_sha256=hashlib.sha256(artifact.model_bytes).hexdigest(),
+        model_sha256=_sha256(model),
         machine=this_machine(),
         measured=measured,
         fastest=tuple(fastest),
@@ -111,43 +108,42 @@ def save(model: Path, artifact: Artifact, measured: str, fastest: Sequence[Faste
     return path
 
 
-def open_engine(model: Path, batch_images: int, use: Use, threads: int | None = None) -> tuple[Engine, str]:
-    """The model in the setting saved for this machine, and a line to print that says so; else in the usual one.
+def saved_setting(model: Path, batch_images: int, use: Use) -> tuple[Setting | None, str]:
+    """The setting saved for this model, machine and use, and a line that says so or why it is not used.
 
-    threads: asked for by the caller; then what was saved is not looked at.
-    The line is empty where nothing was saved and nothing decided. "beside" opens with one thread a call by default.
-    Raises: ArtifactError, UsageError.
+    None and an empty line where nothing was saved.
     """
-    artifact = load(model)
-    usual = 1 if use == "beside" else None
-    if threads is not None or not saved_path(model).exists():
-        return Engine(artifact, usual if threads is None else threads), ""
+    path = saved_path(model)
+    if not path.exists() or not model.is_file():
+        return None, ""
     try:
-        saved = read(saved_path(model))
-        fastest = _that_holds(saved, artifact, batch_images, use)
+        saved = read(path)
+        fastest = _that_holds(saved, _sha256(model), batch_images, use)
     except StriateError as fault:
-        return Engine(artifact, usual), f"{saved_path(model)} is not used: {fault}; run striate bench --save again"
-    line = (
-        f"{fastest.setting} (measured fastest here on {saved.measured[:10]}: {fastest.images_per_s:,.0f} images/s at "
-        f"batch {fastest.batch_images}; {saved_path(model)})"
-    )
-    return Engine(artifact, **asdict(fastest.setting)), line
+        return None, f"{path} is not used: {fault}; run striate bench --save again"
+    speed = f"{fastest.images_per_s:,.0f} images/s at batch {fastest.batch_images}"
+    return fastest.setting, f"{fastest.setting} (measured fastest here on {saved.measured[:10]}, {speed}: {path})"
 
 
-def _that_holds(saved: Saved, artifact: Artifact, batch_images: int, use: Use) -> Fastest:
+def _that_holds(saved: Saved, model_sha256: str, batch_images: int, use: Use) -> Fastest:
     """What is saved for a use.  Raises: UsageError where it was measured for something else than is here."""
     here, there = this_machine(), saved.machine
     fastest = saved.for_batch(batch_images, use)
     if fastest is None:
         raise UsageError(f"nothing was measured for callers {use}")
     installed = version(fastest.engine) if fastest.engine in ENGINES and is_installed(fastest.engine) else "none"
-    if saved.model_sha256 != hashlib.sha256(artifact.model_bytes).hexdigest():
+    if saved.model_sha256 != model_sha256:
         raise UsageError("it was measured for another model")
     if here != there:
         raise UsageError(f"it was measured on {there.cpu}, {there.cores} cores; this is {here.cpu}, {here.cores}")
     if fastest.version != installed:
         raise UsageError(f"it was measured with {fastest.engine} {fastest.version}; installed is {installed}")
     return fastest
+
+
+def _sha256(model: Path) -> str:
+    with model.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read(path: Path) -> Saved:

@@ -29,7 +29,7 @@ def self_test(engine: Engine, manifest: Manifest) -> float:
         if not off <= manifest.golden_bound:  # also where `off` is not a number
             raise ArtifactError(
                 f"self-test: a logit of golden case {number} is off by {off:.3g}, allowed is "
-                f"{manifest.golden_bound:.3g}; this machine's ONNX Runtime computes another function: do not use it"
+                f"{manifest.golden_bound:.3g}; {engine.setting.engine} computes another function here: do not use it"
             )
         worst = max(worst, off)
     return worst

@@ -51,8 +51,8 @@ def is_installed(engine: str) -> bool:
 
 
 def version(engine: str) -> str:
-    """The version of the engine's package."""
-    return importlib.metadata.version(ENGINES[engine].package)
+    """The version of the engine's package.  Raises: UsageError on an engine that is not known or not installed."""
+    return importlib.metadata.version(_installed(engine).package)
 
 
 def open_runner(artifact: Artifact, setting: Setting) -> Runner:
@@ -60,15 +60,20 @@ def open_runner(artifact: Artifact, setting: Setting) -> Runner:
 
     Raises: UsageError on an engine that is not known, not installed, or cannot do what is asked; ArtifactError.
     """
-    kind = ENGINES.get(setting.engine)
-    if kind is None:
-        raise UsageError(f"engine: there is no {setting.engine!r}; use one of {', '.join(ENGINES)}")
-    if not is_installed(setting.engine):
-        raise UsageError(f"engine: {setting.engine} is not installed; pip install 'striate[{kind.extra}]'")
+    kind = _installed(setting.engine)
     if setting.spinning and not kind.spins:
         raise UsageError(f"engine: {setting.engine} does not let spinning be chosen; leave it off")
     runner = kind.open(artifact, setting)
     return _side_by_side(runner, setting) if setting.part_images else runner
+
+
+def _installed(engine: str) -> Kind:
+    kind = ENGINES.get(engine)
+    if kind is None:
+        raise UsageError(f"engine: there is no {engine!r}; use one of {', '.join(ENGINES)}")
+    if not is_installed(engine):
+        raise UsageError(f"engine: {engine} is not installed; pip install 'striate[{kind.extra}]'")
+    return kind
 
 
 def _side_by_side(runner: Runner, setting: Setting) -> Runner:
