@@ -73,7 +73,7 @@ def test_the_grammars_words_are_the_words():
 
 def test_the_families_are_all_named():
     """Each by its full name; the widths, `_bn` and the middle of the `_cifar` row by their suffixes."""
-    named = set(re.findall("`((?:plain|resnet|vgg|mobilenet).*?)`", section("Families")))
+    named = set(re.findall("`((?:plain|resnet|vgg|cifar_fast|mobilenet).*?)`", section("Families")))
     by_suffix = {n for n in FAMILIES if re.search(r"_(bn|cifar|[0-9.]+)$", n)}
     assert set(FAMILIES) - by_suffix <= named <= set(FAMILIES)
     widths = re.findall("`_([0-9.]+)`", section("Families"))

@@ -33,6 +33,8 @@ ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
     "sigmoid": nn.Sigmoid,
     "tanh": nn.Tanh,
     "silu": nn.SiLU,
+    "gelu": nn.GELU,
+    "gelu_tanh": partial(nn.GELU, approximate="tanh"),
     "hard_sigmoid": nn.Hardsigmoid,
     "hard_swish": nn.Hardswish,
 }
@@ -317,6 +319,8 @@ LAYERS: Mapping[type[ops.Op], Callable[[Any, Shape], _Layer]] = {
     ops.Conv: _conv,
     ops.Linear: _linear,
     ops.BatchNorm: _batch_norm,
+    ops.GroupNorm: lambda op, _: nn.GroupNorm(op.groups, op.channels, eps=op.eps, affine=op.affine),
+    ops.Affine: lambda op, _: _Function(lambda x: x * op.scale + op.shift, op.describe()),
     ops.Activation: lambda op, _: ACTIVATIONS[op.curve](),
     ops.Softmax: lambda _op, _: nn.Softmax(dim=1),
     ops.MaxPool: _max_pool,

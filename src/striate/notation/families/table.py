@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from striate.graph import Network
+from striate.notation.families.cifar_fast import cifar_fast
 from striate.notation.families.mobilenet_v2 import WIDTHS, mobilenet_v2
 from striate.notation.families.plain import plain
 from striate.notation.families.resnet import STAGES, resnet, resnet_cifar
@@ -30,6 +31,8 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         **{f"resnet{depth}": partial(resnet, depth=depth) for depth in STAGES},
         **{f"resnet{depth}_cifar": partial(resnet, depth=depth, stem="cifar") for depth in STAGES},
         **{f"resnet{depth}": partial(resnet_cifar, depth=depth) for depth in (20, 32, 44, 56, 110)},
+        "cifar_fast": cifar_fast,
+        "cifar_fast_half": partial(cifar_fast, channels=(32, 128, 128)),
         **{f"mobilenet_v2{suffix}": partial(mobilenet_v2, width=width) for suffix, width in WIDTHS.items()},
     }
 )

@@ -1,0 +1,36 @@
+"""The network that reaches 94 % on CIFAR-10 in seconds of a GPU: Jordan 2024, arXiv:2404.00498, sec. 3 (airbench94).
+
+A 2x2 convolution without padding for whitening filters and their negatives, three blocks of two 3x3 convolutions
+with the pooling directly behind the first, where it saves three quarters of the work that follows, a last pooling
+over 3x3, a dense layer without bias, and logits scaled by 1/9. The recipe that trains it freezes the first filters
+(whiten), lets the others pass their input on (init = "dirac") and fixes the scales of normalisation (bn_scale).
+"""
+
+from __future__ import annotations
+
+from striate.geometry import Window
+from striate.graph import INPUT, Builder, Network
+from striate.notation.families.steps import act, conv, max_pool, norm
+from striate.ops import Affine, Conv, Flatten, Linear, Shape
+
+CHANNELS = (64, 256, 256)
+STEM_KERNEL = 2
+LOGIT_SCALE = 1 / 9
+
+
+def cifar_fast(input_shape: Shape, classes: int = 10, *, channels: tuple[int, int, int] = CHANNELS) -> Network:
+    """The network for images of 25 px and more; at 32 and 28 px the last pooling leaves one position."""
+    net = Builder("cifar_fast", input_shape)
+    window = Window(STEM_KERNEL)
+    filters = 2 * input_shape[0] * STEM_KERNEL**2
+    x = net.add(Conv(input_shape[0], filters, (window, window), 1, True), INPUT, name="whiten")
+    x = act(net, x, "whiten_gelu", "gelu")
+    for block, width in enumerate(channels, start=1):
+        x = conv(net, x, f"block{block}.conv1", width, 3)
+        x = max_pool(net, x, f"block{block}.pool", 2, stride=2)
+        x = act(net, norm(net, x, f"block{block}.norm1"), f"block{block}.gelu1", "gelu")
+        x = conv(net, x, f"block{block}.conv2", width, 3)
+        x = act(net, norm(net, x, f"block{block}.norm2"), f"block{block}.gelu2", "gelu")
+    x = net.add(Flatten(), max_pool(net, x, "pool", 3, stride=3), name="flatten")
+    x = net.add(Linear(net.shape(x)[0], classes, bias=False), x, name="head")
+    return net.build(net.add(Affine(LOGIT_SCALE), x, name="scale"))
