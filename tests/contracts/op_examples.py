@@ -43,6 +43,7 @@ from striate.ops import (
     Permute,
     PixelShuffle,
     PixelUnshuffle,
+    Power,
     PReLU,
     Reshape,
     Resize,
@@ -209,11 +210,13 @@ EXAMPLES: Mapping[str, list[tuple[Op, list[Shape]]]] = {
     "scale": [(Scale((6, 1, 1)), [MAPS]), (Scale((1, 13, 10)), [MAPS]), (Scale((7,)), [(7,)])],
     "shift": [(Shift((6, 1, 1)), [MAPS]), (Shift((1, 13, 10)), [MAPS]), (Shift((7,)), [(7,)])],
     "affine": [(Affine(0.5, -1.0), [MAPS]), (Affine(3.0), [(7,)])],
+    "power": [(Power(-0.5), [MAPS]), (Power(0.5), [(3, 11)]), (Power(-1.0), [(7,)]), (Power(3.0), [MAPS])],
     "mul": [
         (Mul(), [MAPS, MAPS]),
         (Mul(), [MAPS, (6, 1, 1)]),
         (Mul(), [(6, 1, 1), MAPS]),
         (Mul(), [MAPS, (1, 13, 10)]),
+        (Mul(), [(6, 1, 1), (1, 13, 10)]),
         (Mul(), [(7,), (7,)]),
     ],
     "concat": [
@@ -267,6 +270,8 @@ class Example:
         drawn = [rng.standard_normal((BATCH, *shape)).astype(dtype) for shape in self.shapes]
         if self.op.kind == "div":  # a divisor that rounding cannot take to zero
             drawn[1] = np.sign(drawn[1]) * (np.abs(drawn[1]) + dtype(1))
+        if self.op.kind == "power":  # roots of positive numbers, away from zero
+            drawn[0] = np.abs(drawn[0]) + dtype(0.5)
         return drawn
 
     def weights(self, seed: int = 1, dtype: type = np.float64) -> dict[str, np.ndarray]:
@@ -452,6 +457,7 @@ TORCH: Mapping[type[Op], Callable[..., torch.Tensor]] = {
     Scale: lambda op, inputs, weights: inputs[0] * weights["weight"],
     Shift: lambda op, inputs, weights: inputs[0] + weights["bias"],
     Affine: lambda op, inputs, weights: inputs[0] * op.scale + op.shift,
+    Power: lambda op, inputs, weights: inputs[0] ** op.exponent,
     MaxPool: _max_pool,
     AvgPool: _avg_pool,
     BlurPool: _blur_pool,

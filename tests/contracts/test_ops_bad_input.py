@@ -52,7 +52,7 @@ SQUARE = (W3, W3)
 T3 = Transposed(3)
 ONE_AXIS = "{} got shape (3, 5, 7), needs feature maps with 1 spatial axes; put it before the flattening"
 
-TAKES_ANYTHING = {"affine", "flatten", "identity"}
+TAKES_ANYTHING = {"affine", "flatten", "identity", "power"}
 
 FAULTS: Mapping[str, list[tuple[Callable[[], object], type[Exception], str]]] = {
     "conv": [
@@ -422,12 +422,12 @@ FAULTS: Mapping[str, list[tuple[Callable[[], object], type[Exception], str]]] = 
         (
             lambda: Mul().out_shape((3, 13, 10), (4, 1, 1)),
             ShapeError,
-            "mul got shapes (3, 13, 10) and (4, 1, 1); make them equal, or one of them (C, 1, 1)",
+            "mul got shapes (3, 13, 10), (4, 1, 1); make the branches equal",
         ),
         (
             lambda: Mul().out_shape((3, 1, 1), (3,)),
             ShapeError,
-            "mul got shapes (3, 1, 1) and (3,); make them equal, or one of them (C, 1, 1)",
+            "mul got shapes (3, 1, 1), (3,); make the branches equal",
         ),
     ],
     "concat": [

@@ -31,10 +31,17 @@ Moves = tuple[Op, ...]
 
 
 def then(moves: Moves, shape: Shape, op: Op) -> Moves:
-    """`moves` on a tensor of `shape`, and one more; two permutations or reshapes in a row are one."""
+    """`moves` on a tensor of `shape`, and one more; two permutations or reshapes in a row are one.
+
+    A slice goes before a permutation, so that a permutation of maps comes last and may wait.
+    """
     if isinstance(op, Permute) and moves and isinstance(moves[-1], Permute):
         before = moves[-1].order
         moves, op = moves[:-1], Permute(tuple(before[axis] for axis in op.order))
+    if isinstance(op, Slice) and moves and isinstance(moves[-1], Permute):
+        order, last = moves[-1].order, moves[-1]
+        parts = tuple(op.parts[order.index(axis)] for axis in range(len(order)))
+        return (*then(moves[:-1], shape, Slice(parts)), last)
     if isinstance(op, Reshape):
         after = op.out_shape(shape_of(moves, shape))
         while moves and isinstance(moves[-1], Reshape):
@@ -57,6 +64,22 @@ def order_of(moves: Moves, shape: Shape) -> tuple[int, ...] | None:
     if not moves:
         return tuple(range(len(shape)))
     return moves[0].order if len(moves) == 1 and isinstance(moves[0], Permute) else None
+
+
+def channel_group(moves: Moves, shape: Shape, axis: int) -> tuple[int, int] | None:
+    """How channels (before, count, after) are split so that `axis` after `moves` counts the middle; None if it is none.
+
+    Answers before and count. axis: of the result, without the batch.
+    """
+    sent = np.moveaxis(_sent(moves, shape), axis, 0).reshape(shape_of(moves, shape)[axis], -1)
+    count, positions = len(sent), prod(shape[1:])
+    if sent.size != prod(shape) or count < 2:
+        return None
+    step = int(sent[1, 0] - sent[0, 0])
+    if step <= 0 or step % positions or shape[0] * positions % (step * count):
+        return None
+    group = sent // (step * count) * step + sent % step
+    return (shape[0] * positions // (step * count), count) if (group == group[0]).all() else None
 
 
 def plain(moves: Moves, shape: Shape) -> Moves:

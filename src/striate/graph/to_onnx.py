@@ -95,15 +95,16 @@ class _Writer:
         self._append(pieces, node.name, output)
 
     def _append(self, pieces: list[OnnxNode], layer: str, output: str) -> None:
-        """Make the tensors between the pieces of one layer unique; the last piece bears the layer's name."""
+        """Make the tensors between the pieces of one layer unique; the last piece alone has a name, the layer's."""
         inner = {name: self._name(name) for piece in pieces for name in piece.outputs if name != output}
         for piece in pieces:
             inputs = [inner.get(name, name) for name in piece.inputs]
             outputs = [inner.get(name, name) for name in piece.outputs]
             attributes = dict(piece.attributes)
             if piece.op_type == "Clip":  # its bounds are inputs since opset 11
-                inputs += [self._store(f"{layer}.{side}", np.array(attributes.pop(side))) for side in ("min", "max")]
-            name = layer if output in outputs else outputs[0]
+                bounds = [(f"{layer}.{side}", np.array(attributes.pop(side))) for side in ("min", "max")]
+                inputs += [self._store(bound, value) if np.isfinite(value) else "" for bound, value in bounds]
+            name = layer if output in outputs else ""
             self.nodes.append(helper.make_node(piece.op_type, inputs, outputs, name=name, **attributes))
 
     def _weight(self, name: str, array: Array) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
+from math import inf
 from types import MappingProxyType
 from typing import Any
 
@@ -22,19 +23,30 @@ from striate.graph.moves import Moves, order_of
 from striate.graph.torch_moves import axis_of, clone, reshape, takes_moves
 from striate.graph.torch_standin import BATCH, Standin
 from striate.graph.torch_trace import Handler, Trace
-from striate.ops import Op
+from striate.ops import Op, Permute
 
 
 def bare(trace: Trace, x: Standin) -> tuple[Standin, Moves]:
-    """`x` before a permutation that waits on it, and that permutation; without any, `x` settled."""
-    if x.pads or order_of(x.moves, x.base) is None:
-        trace.settle(x)
+    """`x` before a permutation that waits on it, and that permutation; all else that waits becomes layers."""
+    trace.settle(x, but_order=True)
     return Standin.of(trace, x.tensor_name, x.base, view_of=x), x.moves
 
 
 def dressed(trace: Trace, y: Standin, moves: Moves) -> Standin:
     """`y` with the permutation that `bare` took off."""
     return Standin.of(trace, y.tensor_name, y.base, moves) if moves else y
+
+
+def in_front(trace: Trace, x: Standin, axis: int) -> tuple[Standin, Moves]:
+    """`x` with `axis` where channels stand, and the permutation that puts it back.
+
+    Of maps whose channels were moved to `axis` that is nothing but the maps.
+    """
+    rank, channel = len(x.image_shape), axis - 1
+    order = (channel, *(i for i in range(rank) if i != channel))
+    back = Permute(tuple(order.index(i) for i in range(rank)))
+    moved = trace.settle(trace.moved(x, Permute(order)))
+    return moved, () if channel == 0 else (back,)
 
 
 def each_value(handler: Handler) -> Handler:
@@ -54,6 +66,16 @@ def curve(name: str, kind: str | None = None) -> Handler:
     @each_value
     def handler(trace: Trace, input: Standin, inplace: bool = False) -> Standin:
         return trace.add(ops.Activation(name), input, kind=kind or name)
+
+    return handler
+
+
+def power(exponent: float, kind: str) -> Handler:
+    """Every value to a fixed power."""
+
+    @each_value
+    def handler(trace: Trace, input: Standin) -> Standin:
+        return trace.add(ops.Power(exponent), input, kind=kind)
 
     return handler
 
@@ -90,12 +112,20 @@ def _softplus(trace: Trace, input: Standin, beta: float = 1, threshold: float = 
 
 
 @each_value
-def _clamp(trace: Trace, input: Standin, min: Any = None, max: Any = None) -> Standin:
+def clamp(trace: Trace, input: Standin, min: Any = None, max: Any = None) -> Standin:
+    """Values below and above two numbers, or one, are put there."""
     if min == 0 and max is None:
         return trace.add(ops.Activation("relu"), input, kind="relu")
-    if not isinstance(min, int | float) or not isinstance(max, int | float):
-        raise CaptureError(f"{trace.where()}: clamps to [{min}, {max}]; striate knows two numbers")
-    return trace.add(ops.Activation("hard_tanh", (float(min), float(max))), input, kind="clamp")
+    low, high = -inf if min is None else min, inf if max is None else max
+    if not isinstance(low, int | float) or not isinstance(high, int | float):
+        raise CaptureError(f"{trace.where()}: clamps to [{min}, {max}]; striate knows numbers")
+    return trace.add(ops.Activation("hard_tanh", (float(low), float(high))), input, kind="clamp")
+
+
+@takes_moves
+def _clamp_max(trace: Trace, input: Standin, max: float) -> Standin:
+    clamped: Standin = clamp(trace, input, None, max)
+    return clamped
 
 
 @takes_moves
@@ -118,9 +148,9 @@ def dropout(whole_channels: bool) -> Handler:
 
 def _both(trace: Trace, op: Op, a: Standin, b: Standin, kind: str) -> Standin:
     """A layer on two tensors that stand alike, or on both settled."""
-    if a.moves and a.moves == b.moves and order_of(a.moves, a.base) and a.sizes == b.sizes:
-        stripped = [bare(trace, x)[0] for x in (a, b)]
-        return dressed(trace, trace.add(op, *stripped, kind=kind), a.moves)
+    (x, order), (y, other) = bare(trace, a), bare(trace, b)
+    if order == other:
+        return dressed(trace, trace.add(op, x, y, kind=kind), order)
     return trace.add(op, trace.settle(a), trace.settle(b), kind=kind)
 
 
@@ -206,12 +236,19 @@ def _rsub(trace: Trace, input: Any, other: Any) -> Standin:
 
 @takes_moves
 def _div(trace: Trace, input: Any, other: Any, *, rounding_mode: str | None = None) -> Standin:
-    if rounding_mode is not None or not isinstance(input, Standin):
-        raise CaptureError(f"{trace.where()}: rounds a quotient, or divides a constant; striate divides maps")
+    if rounding_mode is not None:
+        raise CaptureError(f"{trace.where()}: rounds a quotient to a whole number; striate divides")
+    if not isinstance(input, Standin):
+        return _mul(trace, power(-1.0, "reciprocal")(trace, other), input)
     if isinstance(other, Standin):
         return _both(trace, ops.Div(), input, other, "div")
     number = _number(other)
     return _by_tensor(trace, input, 1 / other, "scale") if number is None else _affine(trace, input, 1 / number, 0)
+
+
+@takes_moves
+def _rdiv(trace: Trace, input: Any, other: Any) -> Standin:
+    return _div(trace, other, input)
 
 
 @takes_moves
@@ -221,9 +258,9 @@ def _neg(trace: Trace, input: Standin) -> Standin:
 
 @takes_moves
 def _pow(trace: Trace, input: Any, exponent: Any) -> Standin:
-    if exponent != 2 or not isinstance(input, Standin):
-        raise CaptureError(f"{trace.where()}: raises to the power {exponent}; striate knows the square")
-    return _both(trace, ops.Mul(), input, input, "mul")
+    if not isinstance(exponent, int | float) or not isinstance(input, Standin):
+        raise CaptureError(f"{trace.where()}: a power that is computed; striate knows the powers that are numbers")
+    return _square(trace, input) if exponent == 2 else power(float(exponent), "pow")(trace, input)
 
 
 @takes_moves
@@ -238,20 +275,16 @@ def _addcmul(trace: Trace, input: Any, tensor1: Any, tensor2: Any, *, value: flo
 
 
 def concat(trace: Trace, tensors: Sequence[Standin], dim: int = 0) -> Standin:
-    """Concatenation over channels, also where they stand last."""
-    first, axis = tensors[0], axis_of(tensors[0], dim)
+    """Concatenation over channels, wherever they stand; over another axis, put in their place and back."""
     if not all(isinstance(x, Standin) for x in tensors):
         raise CaptureError(f"{trace.where()}: concatenates feature maps and constants; striate knows feature maps")
+    axis = axis_of(tensors[0], dim)
+    if axis == 0:
+        raise CaptureError(f"{trace.where()}: concatenates batches; striate describes one image, whichever it is")
     if len(tensors) == 1:
-        return first
-    moves, order = first.moves, order_of(first.moves, first.base)
-    alike = all(x.moves == moves and not x.pads for x in tensors)
-    if order is not None and alike and axis > 0 and order[axis - 1] == 0:
-        stripped = [bare(trace, x)[0] for x in tensors]
-        return dressed(trace, trace.add(ops.Concat(), *stripped, kind="concat"), moves)
-    if axis != 1:
-        raise CaptureError(f"{trace.where()}: concatenates along axis {axis}; striate knows the channel axis, 1")
-    return trace.add(ops.Concat(), *[trace.settle(x) for x in tensors], kind="concat")
+        return tensors[0]
+    moved = [in_front(trace, x, axis) for x in tensors]
+    return dressed(trace, trace.add(ops.Concat(), *(x for x, _ in moved), kind="concat"), moved[0][1])
 
 
 @takes_moves
@@ -286,7 +319,9 @@ ARITHMETIC: Mapping[Any, Handler] = MappingProxyType(
         **rows(curve("abs"), torch.abs, Tensor.abs, Tensor.__abs__),
         F.hardsigmoid: curve("hard_sigmoid"),
         F.hardswish: curve("hard_swish"),
-        **rows(_clamp, torch.clamp, Tensor.clamp, Tensor.clamp_),
+        **rows(clamp, torch.clamp, Tensor.clamp, Tensor.clamp_, torch.clip, Tensor.clip),
+        **rows(clamp, torch.clamp_min, Tensor.clamp_min, Tensor.clamp_min_),
+        **rows(_clamp_max, torch.clamp_max, Tensor.clamp_max, Tensor.clamp_max_),
         **rows(_prelu, F.prelu, torch.prelu),
         **rows(dropout(False), F.dropout, F.alpha_dropout),
         **rows(dropout(True), F.dropout1d, F.dropout2d, F.dropout3d),
@@ -300,6 +335,10 @@ ARITHMETIC: Mapping[Any, Handler] = MappingProxyType(
         **rows(_rsub, torch.rsub, Tensor.__rsub__),
         **rows(_div, torch.div, Tensor.div, Tensor.div_, Tensor.__truediv__, Tensor.__itruediv__),
         **rows(_neg, torch.neg, Tensor.neg, Tensor.__neg__),
+        **rows(power(0.5, "sqrt"), torch.sqrt, Tensor.sqrt),
+        **rows(power(-0.5, "rsqrt"), torch.rsqrt, Tensor.rsqrt),
+        **rows(power(-1.0, "reciprocal"), torch.reciprocal, Tensor.reciprocal),
+        **rows(_rdiv, Tensor.__rtruediv__, Tensor.__rdiv__),
         **rows(_pow, torch.pow, Tensor.pow, Tensor.__pow__),
         **rows(_square, torch.square, Tensor.square),
         **rows(_addcmul, torch.addcmul, Tensor.addcmul),

@@ -14,8 +14,7 @@ from torch import Tensor
 from striate import ops
 from striate.errors import CaptureError
 from striate.geometry import Transposed, Window, per_axis
-from striate.graph.moves import order_of
-from striate.graph.torch_arithmetic import ARITHMETIC
+from striate.graph.torch_arithmetic import ARITHMETIC, dressed, in_front
 from striate.graph.torch_moves import MOVES, takes_moves, takes_pads
 from striate.graph.torch_reductions import REDUCTIONS
 from striate.graph.torch_standin import Standin
@@ -90,23 +89,23 @@ def _conv_transpose(
 
 @takes_moves
 def _linear(trace: Trace, input: Standin, weight: Tensor, bias: Tensor | None = None) -> Standin:
-    """A dense layer on vectors; on maps whose channels stand last, the same at each position: a 1 x 1 convolution."""
+    """A dense layer on vectors; on maps, over their last axis, the same at each position: a 1 x 1 convolution."""
     out, features = weight.shape
     weights = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
-    order = order_of(input.moves, input.base)
-    if order is None or input.pads or (len(input.base) > 1 and order[-1] != 0):
-        trace.settle(input)
-    if len(input.base) == 1:
-        return trace.add(ops.Linear(features, out, bias is not None), input, kind="linear", weights=weights)
-    if not input.moves:
-        raise CaptureError(
-            f"{trace.where()}: a dense layer over the last axis of {input.sizes}, which is no channel axis"
-        )
-    op = ops.Conv(features, out, tuple(Window(1) for _ in input.base[1:]), 1, bias is not None)
-    weights["weight"] = trace.reshaped(weight, out, features, *(1,) * (len(input.base) - 1))
-    bare = Standin.of(trace, input.tensor_name, input.base)
-    made = trace.add(op, bare, kind="linear", weights=weights)
-    return Standin.of(trace, made.tensor_name, made.base, input.moves)
+    maps, back = in_front(trace, input, len(input.sizes) - 1)
+    if len(maps.base) == 1:
+        return trace.add(ops.Linear(features, out, bias is not None), maps, kind="linear", weights=weights)
+    op = ops.Conv(features, out, tuple(Window(1) for _ in maps.base[1:]), 1, bias is not None)
+    weights["weight"] = trace.reshaped(weight, out, features, *(1,) * (len(maps.base) - 1))
+    return dressed(trace, trace.add(op, maps, kind="linear", weights=weights), back)
+
+
+@takes_moves
+def _matmul(trace: Trace, input: Any, other: Any) -> Standin:
+    """Maps times a matrix that is learnt or stored: a dense layer."""
+    if not isinstance(input, Standin) or isinstance(other, Standin) or other.ndim != 2:
+        raise CaptureError(f"{trace.where()}: multiplies two tensors as matrices; striate knows maps times a weight")
+    return _linear(trace, input, other.detach().t())
 
 
 def _batch_norm(
@@ -257,6 +256,7 @@ FUNCTIONS: Mapping[Any, Any] = MappingProxyType(
             _conv_transpose,
         ),
         F.linear: _linear,
+        **dict.fromkeys((torch.matmul, Tensor.matmul, Tensor.__matmul__), _matmul),
         F.batch_norm: _batch_norm,
         **dict.fromkeys(
             (F.max_pool1d, F.max_pool2d, F.max_pool3d, torch.max_pool1d, torch.max_pool2d, torch.max_pool3d), _max_pool

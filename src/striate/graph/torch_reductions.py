@@ -16,8 +16,8 @@ from torch import Tensor
 
 from striate import ops
 from striate.errors import CaptureError
-from striate.graph.moves import order_of
-from striate.graph.torch_arithmetic import bare, dressed, rows
+from striate.graph.moves import channel_group, order_of
+from striate.graph.torch_arithmetic import ARITHMETIC, clamp, dressed, in_front, rows
 from striate.graph.torch_moves import axis_of, reshape, takes_moves
 from striate.graph.torch_standin import Standin
 from striate.graph.torch_trace import Handler, Trace
@@ -44,20 +44,14 @@ def _channels(x: Standin) -> tuple[int, ...] | None:
 
 def _softmax(trace: Trace, input: Standin, dim: int | None = None, *_: Any, **__: Any) -> Standin:
     axis = axis_of(input, 1 if dim is None else dim)
-    maps, moves = Standin.of(trace, input.tensor_name, input.base), input.moves
-    split = _channels(input)
-    order = order_of(moves, input.base)
-    if split is not None and 1 <= axis <= len(split):
-        before = 1
-        for n in split[: axis - 1]:
-            before *= n
-        whole = before == 1 and split[axis - 1] == input.base[0]
-        op = ops.Softmax() if whole else ops.Softmax(before, split[axis - 1])
-    elif order is not None and axis > 0 and order[axis - 1] == 0:
-        op = ops.Softmax()
-    else:
-        raise CaptureError(f"{trace.where()}: softmax over axis {axis} of {input.sizes}; striate knows the channels")
-    return dressed(trace, trace.add(op, maps, kind="softmax"), moves)
+    if axis == 0:
+        raise CaptureError(f"{trace.where()}: softmax over the images of a batch; striate keeps them apart")
+    group = channel_group(input.moves, input.base, axis - 1) if input.moves and not input.pads else None
+    if group is not None and group != (1, input.base[0]):  # some of the channels, which a reshape has split
+        maps = Standin.of(trace, input.tensor_name, input.base)
+        return dressed(trace, trace.add(ops.Softmax(*group), maps, kind="softmax"), input.moves)
+    maps, back = in_front(trace, input, axis)
+    return dressed(trace, trace.add(ops.Softmax(), maps, kind="softmax"), back)
 
 
 def _reduction(how: str) -> Handler:
@@ -75,10 +69,11 @@ def _reduction(how: str) -> Handler:
 
 def _reduce(trace: Trace, x: Standin, how: str, axes: Sequence[int], keepdim: bool) -> Standin:
     sizes = tuple(1 if axis in axes else n for axis, n in enumerate(x.sizes) if keepdim or axis not in axes)
-    split, order = _channels(x), order_of(x.moves, x.base)
-    if split is None and order is None:
-        trace.settle(x)
-        split = x.base[:1]
+    split = _channels(x)
+    if split is None:
+        trace.settle(x, but_order=True)
+        split = _channels(x)
+    order = order_of(x.moves, x.base)
     maps = Standin.of(trace, x.tensor_name, x.base)
     if split is not None:
         of_channels = [axis - 1 for axis in axes if axis <= len(split)]
@@ -111,13 +106,20 @@ def _over_channels(trace: Trace, x: Standin, how: str, split: Sequence[int], axe
 def _over_positions(trace: Trace, x: Standin, how: str, axes: Sequence[int], *, keep: bool) -> Standin:
     if len(axes) == len(x.base) - 1:
         op: Op = ops.GlobalAvgPool(keep) if how == "mean" else ops.GlobalReduce(how, keep)
+    elif how in ALONG_AXES:
+        op = ALONG_AXES[how](tuple(1 if axis in axes else n for axis, n in enumerate(x.base[1:], start=1)))
     else:
-        out = tuple(1 if axis in axes else n for axis, n in enumerate(x.base[1:], start=1))
-        kinds = {"mean": ops.AdaptiveAvgPool, "max": ops.AdaptiveMaxPool}
-        if how not in kinds:
-            raise CaptureError(f"{trace.where()}: {how} over one of several axes; striate knows mean and max")
-        op = kinds[how](out)
+        for axis in axes:
+            maps, back = in_front(trace, x, axis + 1)
+            x = trace.settle(dressed(trace, trace.add(ops.ChannelReduce(how), maps, kind=how), back))
+        return x
     return trace.add(op, x, kind="pool" if how == "mean" else how)
+
+
+ALONG_AXES: Mapping[str, type[ops.AdaptiveAvgPool] | type[ops.AdaptiveMaxPool]] = MappingProxyType(
+    {"mean": ops.AdaptiveAvgPool, "max": ops.AdaptiveMaxPool}
+)
+"""What takes one or two of several axes to one value."""
 
 
 @takes_moves
@@ -140,15 +142,48 @@ def _layer_norm(
     trace: Trace, input: Standin, normalized_shape: Sequence[int], weight: Tensor | None = None,
     bias: Tensor | None = None, eps: float = 1e-5,
 ) -> Standin:  # fmt: skip
-    maps, moves = bare(trace, input)
-    order = order_of(moves, maps.base) or ()
-    if len(normalized_shape) != 1 or order[-1:] != (0,):
+    if len(normalized_shape) != 1:
         raise CaptureError(
-            f"{trace.where()}: layer norm over {tuple(normalized_shape)} of {input.sizes}; striate knows the channels"
+            f"{trace.where()}: layer norm over {tuple(normalized_shape)} of {input.sizes}; striate knows one axis"
         )
+    maps, back = in_front(trace, input, len(input.sizes) - 1)
     weights = _gamma_beta(trace, maps.base[0], weight, bias)
     made = trace.add(ops.LayerNorm(maps.base[0], eps, bool(weights)), maps, kind="norm", weights=weights)
-    return dressed(trace, made, moves)
+    return dressed(trace, made, back)
+
+
+@takes_moves
+def _rms_norm(
+    trace: Trace,
+    input: Standin,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    eps: float | None = None,
+) -> Standin:
+    """x / sqrt(mean of x^2 + eps), over the last axis."""
+    if len(normalized_shape) != 1 or eps is None:
+        raise CaptureError(f"{trace.where()}: RMS norm over {tuple(normalized_shape)}, eps={eps}; striate knows one "
+                           "axis and a stated eps")  # fmt: skip
+    square = ARITHMETIC[torch.square](trace, input)
+    mean = _reduction("mean")(trace, square, -1, keepdim=True)
+    factor = ARITHMETIC[torch.rsqrt](trace, ARITHMETIC[torch.add](trace, mean, eps))
+    product: Standin = ARITHMETIC[torch.mul](trace, input, factor)
+    return product if weight is None else ARITHMETIC[torch.mul](trace, product, weight)
+
+
+@takes_moves
+def _normalize(
+    trace: Trace, input: Standin, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out: None = None
+) -> Standin:
+    """x / max(|x|, eps), over an axis."""
+    length = _norm(trace, input, p, dim, keepdim=True)
+    quotient: Standin = ARITHMETIC[torch.div](trace, input, clamp(trace, length, eps))
+    return quotient
+
+
+@takes_moves
+def _vector_norm(trace: Trace, x: Standin, ord: Any = 2, dim: Any = None, keepdim: bool = False, **_: Any) -> Standin:
+    return _norm(trace, x, ord, dim, keepdim)
 
 
 def _group_norm(
@@ -192,7 +227,10 @@ REDUCTIONS: Mapping[Any, Handler] = MappingProxyType(
         **rows(_reduction("max"), torch.amax, Tensor.amax),
         **rows(_max, torch.max, Tensor.max),
         **rows(_norm, torch.norm, Tensor.norm),
+        torch.linalg.vector_norm: _vector_norm,
+        F.normalize: _normalize,
         F.layer_norm: _layer_norm,
+        F.rms_norm: _rms_norm,
         F.group_norm: _group_norm,
         F.instance_norm: _instance_norm,
         F.local_response_norm: _response_norm,

@@ -16,7 +16,7 @@ from striate.graph.build import Builder
 from striate.graph.moves import plain, then
 from striate.graph.network import INPUT, Network
 from striate.graph.torch_standin import BATCH, Place, Standin, flat
-from striate.ops import Array, Op, Pad, Shape, Unknown
+from striate.ops import Array, Op, Pad, Permute, Shape, Unknown
 
 Handler = Callable[..., Any]
 
@@ -118,20 +118,23 @@ class Trace:
         if one.moves and not getattr(handler, "takes_moves", False):
             self.settle(one)
 
-    def settle(self, one: Standin) -> Standin:
+    def settle(self, one: Standin, *, but_order: bool = False) -> Standin:
         """Make layers of the padding and the moves that wait before `one`; it stands for their result from now on.
 
         What another reader had moved likewise is read again, not moved again.
+        but_order: leave a last permutation waiting.
         """
         if one.pads:
             self._settle_pads(one)
+        waits = but_order and bool(one.moves) and isinstance(one.moves[-1], Permute)
+        moves, order = (one.moves[:-1], one.moves[-1:]) if waits else (one.moves, ())
         name = one.tensor_name
-        for op in plain(one.moves, one.base):
+        for op in plain(moves, one.base):
             key = (name, op)
             if key not in self._moved:
                 self._moved[key] = self._append(op, (name,), op.kind, {}, one.place)
             name = self._moved[key]
-        one.tensor_name, one.moves = name, ()
+        one.tensor_name, one.moves = name, order
         one.base = self._builder.shape(name)
         return one
 

@@ -34,6 +34,7 @@ from striate.ops import (
     Mul,
     Op,
     Pad,
+    Power,
     PReLU,
     Resize,
     Scale,
@@ -72,7 +73,7 @@ def _steps(op: Op, inputs: Sequence[Shape]) -> int | None:
     match op:
         case Flatten() | Identity() | Concat() | Move() | Pad():  # dropout, at test time, is an identity
             return 0
-        case Activation() | PReLU() | Mul() | Sub() | Div() | Scale() | Shift():
+        case Activation() | Power() | PReLU() | Mul() | Sub() | Div() | Scale() | Shift():
             return 1
         case Add():
             return len(inputs) - 1

@@ -40,6 +40,7 @@ from striate.ops.pool import AdaptiveAvgPool as AdaptiveAvgPool
 from striate.ops.pool import AvgPool as AvgPool
 from striate.ops.pool import GlobalAvgPool as GlobalAvgPool
 from striate.ops.pool import MaxPool as MaxPool
+from striate.ops.power import Power as Power
 from striate.ops.reduce import ChannelReduce as ChannelReduce
 from striate.ops.reduce import GlobalReduce as GlobalReduce
 from striate.ops.resize import Resize as Resize

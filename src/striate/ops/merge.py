@@ -48,18 +48,14 @@ class Add(Op):
 
 @dataclass(frozen=True, slots=True)
 class Mul(Op):
-    """x_1 x_2, where the second may be one value a channel (C, 1, 1): the gate of squeeze-excite."""
+    """x_1 x_2, where one may be spread over the other, as the (C, 1, 1) gate of squeeze-excite is."""
 
     kind: ClassVar[str] = "mul"
     arity: ClassVar[int | None] = 2
 
     def out_shape(self, *inputs: Shape) -> Shape:
-        """The larger shape."""
-        full, gate = sorted(inputs, key=lambda s: -int(np.prod(s)))
-        fits = len(full) == len(gate) and all(g in (1, f) for f, g in zip(full, gate, strict=True))
-        if not fits:
-            raise ShapeError(f"mul got shapes {inputs[0]} and {inputs[1]}; make them equal, or one of them (C, 1, 1)")
-        return full
+        """The common shape."""
+        return broadcast(self.kind, inputs)
 
     def forward(self, inputs: Sequence[Array], weights: Weights) -> Array:
         """The product."""

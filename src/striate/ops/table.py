@@ -18,6 +18,7 @@ from striate.ops.moving import ChannelShuffle, Permute, PixelShuffle, PixelUnshu
 from striate.ops.norm import GroupNorm, LayerNorm, LocalResponseNorm
 from striate.ops.padding import Pad
 from striate.ops.pool import AdaptiveAvgPool, AvgPool, GlobalAvgPool, MaxPool
+from striate.ops.power import Power
 from striate.ops.reduce import ChannelReduce, GlobalReduce
 from striate.ops.resize import Resize
 from striate.ops.shaping import Dropout, Flatten, Identity
@@ -63,6 +64,7 @@ OPS: Mapping[str, type[Op]] = MappingProxyType(
             Scale,
             Shift,
             Affine,
+            Power,
             Concat,
         )
     }
