@@ -28,6 +28,7 @@ from striate.cli import (
     probe,
     recalibrate,
     resume,
+    runs,
     ship,
     train,
     verify,
@@ -80,7 +81,7 @@ def _options(
 
 
 for _command in (
-    demo, inspect, draw, design, audit, preview, train, resume, evaluate, probe, recalibrate, ship, verify, bench,
+    demo, inspect, draw, design, audit, preview, train, resume, runs, evaluate, probe, recalibrate, ship, verify, bench,
     predict, claims,
 ):  # fmt: skip
     _command.register(app)

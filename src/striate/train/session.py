@@ -202,6 +202,8 @@ class Session:
         done = self.progress.recoveries
         if self.epoch_start is None or len(done) >= self.recipe.recoveries:
             tried = f" after {len(done)} recoveries" if done else ""
+            if self.run is not None:
+                self.run.diverge(f"diverged{tried}: {fault}")
             raise RunError(
                 f"training diverged{tried}: {fault}; lower peak_lr (now {self.recipe.peak_lr}) "
                 "and train into another --out"

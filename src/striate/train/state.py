@@ -8,6 +8,7 @@ recipe.json          the resolved recipe; a run exists once it does  last at the
 metrics.jsonl        one row an epoch, the same in every repetition  replaced each epoch
 timing.jsonl         one row an epoch, seconds and images/s          replaced each epoch
 shift.jsonl          covariate shift, if recorded                    replaced each epoch
+diverged.json        why the run cannot go on                        when it diverged for good
 weights.safetensors  best weights                                    at the end
 result.json          scores; a run is finished once it exists        last
 """
@@ -52,6 +53,7 @@ FILES = {
     "metrics.jsonl",
     "timing.jsonl",
     "shift.jsonl",
+    "diverged.json",
     "weights.safetensors",
     "result.json",
     "run.lock",
@@ -158,6 +160,10 @@ class Run:
         write_json_lines(self.path / "timing.jsonl", progress.timing)
         if progress.shift:
             write_json_lines(self.path / "shift.jsonl", progress.shift)
+
+    def diverge(self, reason: str) -> None:
+        """Note that the run left the finite numbers for good."""
+        write_json(self.path / "diverged.json", {"reason": reason})
 
     def finish(self, weights: Mapping[str, Tensor], result: Result) -> None:
         """Write the best weights, then the result with their hash; the checkpoints have done their work."""
