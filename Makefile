@@ -3,9 +3,10 @@
 EXTRAS := train,serve,report,parquet,dev
 BIN    := .venv/bin
 STAMP  := .venv/.setup-done
+PEERS  := .venv-peers/.setup-done
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench clean
+.PHONY: help setup demo test check bench peers clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -32,6 +33,14 @@ bench: setup ## every benchmark in turn
 		[ -e "$$script" ] || { echo "bench/ holds no benchmark yet"; break; }; \
 		echo "== $$script"; $(BIN)/python "$$script"; \
 	done
+
+peers: $(PEERS) ## make .venv-peers, with what striate is compared with in dev/ (several GB; CI does not)
+	@:
+
+$(PEERS): pyproject.toml dev/peers.txt | setup
+	@[ -x .venv-peers/bin/python ] || $(BIN)/python -m venv .venv-peers
+	@.venv-peers/bin/python -m pip install -qq --disable-pip-version-check --no-input -r dev/peers.txt -e .
+	@touch $@
 
 clean: ## remove caches and build products (.venv, runs and results stay)
 	@rm -rf build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
