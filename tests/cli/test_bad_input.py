@@ -157,7 +157,10 @@ def test_nothing_to_resume(striate, finished, tmp_path):
         (("train", "sample", "--set", "epochs"), "is not KEY=VALUE"),
         (("train", "sample", "--lr", "-1"), "peak_lr"),
         (("evaluate", "nothing", "sample"), "is neither a run folder nor an .onnx file"),
-        (("verify", "nothing.onnx", "--images", "sample"), "add --against RUN"),
+        (("verify", "nothing.onnx", "--images", "sample"), "nothing.onnx: cannot be opened"),
+        (("ship", "nothing.onnx", "--mean", "0.5"), "give --std, --fit crop|pad|stretch, --images as in training"),
+        (("ship", ".", "--mean", "0.5"), "a run knows its classes, its input and its preprocessing"),
+        (("ship", ".", "--takes", "int8"), "the file cannot take int8; use uint8 or float32"),
         (("predict", "nothing.onnx", "a.jpg"), "nothing.onnx"),
     ],
 )

@@ -10,10 +10,19 @@ import onnx
 from onnx import TensorProto, helper
 
 from striate.errors import ArtifactError
-from striate.graph import INPUT
+from striate.graph import INPUT, Network
+from striate.graph.to_onnx import to_onnx
 
 Dtype = Literal["float32", "uint8"]
 DTYPES: Mapping[int, Dtype] = MappingProxyType({TensorProto.FLOAT: "float32", TensorProto.UINT8: "uint8"})
+
+
+def model_of(network: Network, dtype: Dtype) -> onnx.ModelProto:
+    """The ONNX model of a network; "uint8" where it reads pixels of 0 to 255, which are then cast."""
+    model = to_onnx(network)
+    if dtype == "uint8":
+        add_cast(model)
+    return model
 
 
 def add_cast(model: onnx.ModelProto) -> None:

@@ -33,7 +33,7 @@ OP_TYPES = frozenset(
         "Abs", "Add", "AveragePool", "BatchNormalization", "Clip", "Concat", "Constant", "Conv",
         "ConvTranspose", "Div", "Elu", "Erf", "Flatten", "Gemm", "GlobalAveragePool", "HardSigmoid",
         "HardSwish", "Identity", "InstanceNormalization", "LRN", "LayerNormalization", "LeakyRelu", "MaxPool",
-        "Mish", "Mul", "Neg", "PRelu", "Pad", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceSum", "Relu",
+        "Mish", "Mul", "Neg", "PRelu", "Pad", "Pow", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceSum", "Relu",
         "Reshape", "Resize", "Selu", "Sigmoid", "Slice", "Softmax", "Softplus", "Softsign", "Sub", "Sum",
         "Tanh", "Transpose",
     }

@@ -11,11 +11,11 @@ import onnx
 
 from striate._version import __version__
 from striate.artifact.manifest import DIGEST_CHARS, DIGEST_KEY, FORMAT, MANIFEST_KEY, About, Manifest, Tensor
-from striate.artifact.pixels import Dtype, add_cast
+from striate.artifact.pixels import Dtype, model_of
 from striate.artifact.read import checked
 from striate.errors import ArtifactError, StriateError
 from striate.graph import INPUT, Network, infer_shapes
-from striate.graph.to_onnx import BATCH, LOGITS, to_bytes, to_onnx
+from striate.graph.to_onnx import BATCH, LOGITS, to_bytes
 
 
 def write(path: Path, network: Network, about: About, dtype: Dtype = "float32") -> Manifest:
@@ -27,9 +27,7 @@ def write(path: Path, network: Network, about: About, dtype: Dtype = "float32") 
     Raises: ArtifactError where the network does not fit what is said about it, where `load` would refuse the file, or
     the disk does.
     """
-    model = to_onnx(network)
-    if dtype == "uint8":
-        add_cast(model)
+    model = model_of(network, dtype)
     manifest = _manifest(network, about, model, dtype)
     for key, value in ((MANIFEST_KEY, manifest.model_dump_json()), (DIGEST_KEY, "0" * DIGEST_CHARS)):
         model.metadata_props.add(key=key, value=value)

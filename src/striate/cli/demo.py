@@ -11,7 +11,8 @@ import typer
 from striate.cli.output import AsJson, note, percent, print_choices, print_json, seconds_text
 
 if TYPE_CHECKING:
-    from striate.jobs.shipping import Shipped, Verified
+    from striate.jobs.shipping import Shipped
+    from striate.jobs.verifying import Verified
     from striate.train.metrics import Evaluation
 
 NET = "32C3-BN-R-MP2-64C3-BN-R-MP2-128C3-BN-R-MP2-F-10"
@@ -102,10 +103,10 @@ def _ship(run: Path, model: Path) -> Shipped:
 
 def _verify(model: Path, run: Path) -> Verified:
     from striate.cli.verify import print_verified
-    from striate.jobs.shipping import verify_file
+    from striate.jobs.verifying import verify_file
 
     _say("5. verify: open the file again, distrust it, and prove it anew against the run")
-    verified = verify_file(model, against=run)
+    verified = verify_file(model, against=str(run))
     print_verified(model, verified, say=note)
     return verified
 

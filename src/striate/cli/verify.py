@@ -10,7 +10,9 @@ import typer
 from striate.cli.output import AsJson, Say, print_json
 
 if TYPE_CHECKING:
-    from striate.jobs.shipping import Verified
+    from striate.jobs.verifying import Verified
+
+SHORT_LAYERS = 5
 
 
 def register(app: typer.Typer) -> None:
@@ -21,9 +23,15 @@ def register(app: typer.Typer) -> None:
 def verify(
     model: Annotated[Path, typer.Argument(help="A shipped .onnx file.")],
     against: Annotated[
-        Path | None, typer.Option(help="The run folder it was made from: makes the whole proof again.")
+        str | None, typer.Option(help="The run folder or .onnx file it was made from: makes the whole proof again.")
     ] = None,
-    images: Annotated[str | None, typer.Option(help="Labelled images of yours to prove it on, with --against.")] = None,
+    images: Annotated[
+        str | None, typer.Option(help="Images of yours to check it on as well: folder, pattern, archive.")
+    ] = None,
+    proof_images: Annotated[int | None, typer.Option(min=1, help="How many of them (by the network's cost).")] = None,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Show every layer, not only those nearest to a limit.")
+    ] = False,
     json: AsJson = False,
 ) -> None:
     """Check a shipped file: its hashes, its golden answers, and its engine against float64, layer by layer.
@@ -31,22 +39,22 @@ def verify(
     With --against, algebra, rounding and decisions are proved anew against the network that was trained.
     Exit code 1 if a check fails.
 
-    Example: striate verify model.onnx --against runs/first
+    Example: striate verify model.onnx --against runs/first --images photos/
     """
     from striate.cli.meter import meter
-    from striate.jobs.shipping import verify_file
+    from striate.jobs.verifying import verify_file
 
     with meter("proving", "inputs") as tell:
-        found = verify_file(model, against, images, tell)
+        found = verify_file(model, against, images, tell, proof_images)
     if json:
         print_json(to_json(found))
     else:
-        print_verified(model, found)
+        print_verified(model, found, all_layers=layers)
     if found.fault:
         raise typer.Exit(1)
 
 
-def print_verified(model: Path, found: Verified, say: Say = print) -> None:
+def print_verified(model: Path, found: Verified, say: Say = print, *, all_layers: bool = False) -> None:
     """Each check on one line, and the proofs below."""
     manifest = found.artifact.manifest
     worst = max(found.recheck.of_bound.items(), key=lambda item: item[1].value)
@@ -62,7 +70,8 @@ def print_verified(model: Path, found: Verified, say: Say = print) -> None:
         say("proved again, against the network it was made from:")
     else:
         say("the proof on record (make it again with --against RUN):")
-    for line in (found.proof or found.recorded).lines():
+    proof = found.proof or found.recorded
+    for line in (*proof.lines(), *proof.table(None if all_layers else SHORT_LAYERS)):
         say(f"  {line}")
 
 

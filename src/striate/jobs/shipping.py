@@ -1,37 +1,61 @@
-"""Shipping jobs: from a trained network to one proved .onnx file, and looking at such a file again."""
+"""Shipping jobs: from a trained network, a run's or a stranger's file's, to one proved .onnx file."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from striate.artifact import About, Artifact, golden_case, load, write
-from striate.data import Preprocessing, load_part, normalise
-from striate.errors import ArtifactError, ProofError, UsageError
-from striate.graph import INPUT, Network
+from striate.artifact import About, Dtype, golden_case, model_of, write
+from striate.choice import Choice
+from striate.data import Preprocessing
+from striate.errors import DataError, UsageError
+from striate.graph import Network
 from striate.graph.reference import output
-from striate.graph.to_onnx import LOGITS, to_bytes, to_onnx
-from striate.ops import Array, BatchNorm
-from striate.rewrite import Rewritten, rewrite
-from striate.runtime import Engine, every_tensor, open_session, self_test
-from striate.verify import Cases, Proof, Recheck, Tell, input_cases, prove, prove_shipped, require, silent
-from striate.verify.tally import result_allowed, scale_of
+from striate.graph.to_onnx import to_bytes
+from striate.jobs import proving
+from striate.jobs.strangers import Described, logits_of, read_stranger
+from striate.ops import BatchNorm
+from striate.rewrite import CONSTANT, DEFAULT, Rewritten, rewrite
+from striate.verify import Proof, Tell, prove, require, silent
+from striate.verify.tally import scale_of
+from striate.verify.tolerance import result_allowed
 
 GOLDEN_CASES = 4
-PROOF_IMAGES = 32
-PROOF_SEED = 0
-SERVED_BATCH = 4  # as many as keep a network at 224 px within a gigabyte
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class How:
+    """How a network is shipped.
+
+    dtype: what the file's input takes, uint8 pixels or normalised float32
+    constant_channel: fold norms through zero padding with a constant channel, which is exact and slower
+    proof_images: how many images a proof takes; as many as the network's cost suggests if None
+    """
+
+    dtype: Dtype = "uint8"
+    constant_channel: bool = False
+    proof_images: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.dtype not in ("uint8", "float32"):
+            raise UsageError(f"ship: the file cannot take {self.dtype}; use uint8 or float32")
+
+    @property
+    def passes(self) -> tuple[str, ...]:
+        """The rewrites to run."""
+        return (*DEFAULT, *CONSTANT) if self.constant_channel else DEFAULT
+
+
+_AS_USUAL = How()
 
 
 @dataclass(frozen=True, slots=True)
 class Shipped:
-    """What was written, and on what evidence."""
+    """What was written, on what evidence, and what was decided for the caller."""
 
     path: Path
     proof: Proof
@@ -39,26 +63,8 @@ class Shipped:
     bytes: int
     batch_norms_before: int
     batch_norms_after: int
-
-
-@dataclass(frozen=True, slots=True)
-class Verified:
-    """What a second look at an artifact found.
-
-    golden_off: largest |logit - recorded float64 logit| of the golden cases; recheck: engine against float64
-    proof: against the original network, where that was at hand; recorded: the proof made when it was shipped
-    """
-
-    artifact: Artifact
-    golden_off: float
-    recheck: Recheck
-    proof: Proof | None
-    recorded: Proof
-
-    @property
-    def fault(self) -> str:
-        """The first fault found; empty if there is none."""
-        return self.recheck.fault or (self.proof.fault if self.proof else "")
+    dtype: Dtype
+    choices: tuple[Choice, ...]
 
 
 def ship(
@@ -69,139 +75,121 @@ def ship(
     images: NDArray[np.uint8],
     tell: Tell = silent,
     fitted: tuple[float, float | None] = (1.0, None),
+    how: How = _AS_USUAL,
 ) -> Shipped:
     """Rewrite `network`, prove the result equal, and write it to `path`.
 
     fitted: the temperature, and the probability below which to abstain, as the manifest is to hold them
     images: uint8 (N, C, H, W), real ones as `data.decode` gives them; the first ones become golden cases.
-    Raises: ProofError, naming the layer, where the proof fails: nothing is written then. ArtifactError.
+    Raises: ProofError, naming the layer, where the proof fails: nothing is written then. ArtifactError; DataError
+    without images.
     """
-    exact = network.astype(np.float64)
-    rewritten = rewrite(exact)
+    if not len(images):
+        raise DataError(f"{network.name}: there are no images to prove it on; name some with --images")
+    original, choices = logits_of(proving.as_read(network, preprocessing, how.dtype))
+    count, counted = proving.image_count(original, how.proof_images)
+    rewritten = rewrite(original, how.passes)
     small = rewritten.network.astype(np.float32)
-    cases = cases_of(preprocessing, images[:PROOF_IMAGES])
-    engines = _engine(small), _engine(network.astype(np.float32))
-    proof = require(prove(exact, rewritten.network, *engines, cases, tell=tell))
-    _require_as_served(exact, small, cases, proof)
-    pixels = images[:GOLDEN_CASES]
-    x = normalise(pixels, preprocessing)
-    logits = output(exact, x.astype(np.float64))
-    about = About(
-        network=network.name,
+    proof = prove(
+        original,
+        rewritten.network,
+        proving.engine(small),
+        proving.engine(original.astype(np.float32)),
+        proving.cases_of(preprocessing, images[:count], how.dtype),
+        proving.batch_sizes(original),
+        tell,
+        proving.serving(to_bytes(model_of(small, how.dtype)), how.dtype),
+    )
+    about = _about(original, classes, preprocessing, images[:GOLDEN_CASES], require(proof), how.dtype)
+    about = about.model_copy(update={"temperature": fitted[0], "abstain_below": fitted[1]})
+    write(path, small, about, how.dtype)
+    norms = _batch_norms(network), _batch_norms(small)
+    return Shipped(path, proof, rewritten, path.stat().st_size, *norms, how.dtype, (*choices, *counted))
+
+
+def ship_named(
+    net: str, path: Path, described: Described, source: str | None, tell: Tell = silent, how: How = _AS_USUAL
+) -> Shipped:
+    """Ship what `net` names: a run folder, which knows all about itself, or a network that was not trained here.
+
+    Raises: UsageError for descriptions of a run; else as `ship_run` and `ship_stranger`.
+    """
+    if path.suffix != ".onnx":
+        raise UsageError(f"{path}: a shipped model is an .onnx file; name it so")
+    if not Path(net).is_dir():
+        return ship_stranger(net, path, described, source, tell, how)
+    if described != Described():
+        raise UsageError(f"{net}: a run knows its classes, its input and its preprocessing; leave these options out")
+    return ship_run(Path(net), path, source, tell, how)
+
+
+def ship_run(
+    run: Path,
+    path: Path,
+    source: str | None = None,
+    tell: Tell = silent,
+    how: How = _AS_USUAL,
+) -> Shipped:
+    """Ship a finished run, proved on images of `source`, or else on the data it was trained with.
+
+    Raises: RunError, DataError, ProofError, ArtifactError.
+    """
+    from striate.jobs.training import prepare, trained_network
+    from striate.train.state import Run
+
+    folder = Run(run)
+    network, classes, preprocessing = trained_network(run), folder.classes(), folder.preprocessing()
+    if source is None:
+        images = prepare(folder.recipe()).dataset.validation.images
+    else:
+        images = _images(source, network, classes, preprocessing, how)
+    return ship(network, classes, preprocessing, path, images, tell, folder.fitted(), how)
+
+
+def ship_stranger(
+    net: str,
+    path: Path,
+    described: Described,
+    source: str | None,
+    tell: Tell = silent,
+    how: How = _AS_USUAL,
+) -> Shipped:
+    """Ship a network that was not trained here: an .onnx file, or what "package.module:callable" returns.
+
+    described: what such a network does not say about itself; source: images to prove it on
+    Raises: UsageError that lists all that is missing; CaptureError, DataError, ProofError, ArtifactError.
+    """
+    read = read_stranger(net, described, has_images=source is not None)
+    images = _images(str(source), read.network, read.classes, read.preprocessing, how)
+    shipped = ship(read.network, read.classes, read.preprocessing, path, images, tell, how=how)
+    return replace(shipped, choices=(*read.choices, *shipped.choices))
+
+
+def _images(
+    source: str, network: Network, classes: tuple[str, ...], preprocessing: Preprocessing, how: How
+) -> NDArray[np.uint8]:
+    count, _ = proving.image_count(network, how.proof_images)
+    return proving.images_of(source, classes, preprocessing, count)
+
+
+def _about(
+    original: Network,
+    classes: tuple[str, ...],
+    preprocessing: Preprocessing,
+    pixels: NDArray[np.uint8],
+    proof: Proof,
+    dtype: Dtype,
+) -> About:
+    logits = output(original, proving.inputs_of(pixels, preprocessing, dtype).astype(np.float64))
+    return About(
+        network=original.name,
         classes=classes,
         preprocessing=preprocessing.to_json(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         proof=proof.model_dump(mode="json"),
         golden=tuple(golden_case(p, preprocessing, y) for p, y in zip(pixels, logits, strict=True)),
         golden_bound=result_allowed(proof.layers[-1].error_after) * float(scale_of(logits).max()),
-        temperature=fitted[0],
-        abstain_below=fitted[1],
     )
-    write(path, small, about)
-    return Shipped(path, proof, rewritten, path.stat().st_size, _batch_norms(network), _batch_norms(small))
-
-
-def ship_run(run: Path, path: Path, source: str | None = None, tell: Tell = silent) -> Shipped:
-    """Ship a finished run, proved on images of `source`, or else on the data it was trained with.
-
-    Raises: RunError, DataError, ProofError, ArtifactError; UsageError where `path` is no .onnx file.
-    """
-    from striate.jobs.training import prepare, trained_network
-    from striate.train.state import Run
-
-    if path.suffix != ".onnx":
-        raise UsageError(f"{path}: a shipped model is an .onnx file; name it so")
-    folder = Run(run)
-    network, classes, preprocessing = trained_network(run), folder.classes(), folder.preprocessing()
-    if source is None:
-        images = prepare(folder.recipe()).dataset.validation.images
-    else:
-        images = load_part(source, classes, preprocessing).images
-    return ship(network, classes, preprocessing, path, images, tell, folder.fitted())
-
-
-def verify_file(path: Path, against: Path | None = None, source: str | None = None, tell: Tell = silent) -> Verified:
-    """Verify an artifact, against the run it was made from if that is given, on images of `source` too.
-
-    Raises: ArtifactError, RunError, DataError; UsageError for images without a run to compare with.
-    """
-    if against is None:
-        if source is not None:
-            raise UsageError("verify: images prove nothing without the network it was made from; add --against RUN")
-        return verify(path)
-    from striate.jobs.training import trained_network
-
-    manifest = load(path).manifest
-    images = None if source is None else load_part(source, manifest.classes, manifest.prepared()).images
-    return verify(path, trained_network(against), images, tell)
-
-
-def verify(
-    path: Path, original: Network | None = None, images: NDArray[np.uint8] | None = None, tell: Tell = silent
-) -> Verified:
-    """Check an artifact again: its golden cases, and its engine against float64, layer by layer.
-
-    original: the network it was made from, to make the whole proof again. images: uint8 (N, C, H, W), the caller's
-    own, in addition to the golden ones.
-    Raises: ArtifactError on a file that is refused or computes something else than when it was shipped.
-    """
-    artifact = load(path)
-    manifest = artifact.manifest
-    preprocessing = manifest.prepared()
-    if not manifest.golden or manifest.proof is None:
-        raise ArtifactError(f"{path}: holds no proof or no golden cases; ship it again with `striate ship`")
-    golden_off = self_test(Engine(artifact), manifest)
-    pixels = np.stack([case.image(preprocessing) for case in manifest.golden])
-    recorded = np.stack([case.expected() for case in manifest.golden])
-    engine = _engine(artifact.network)
-    stored = Proof.model_validate(manifest.proof)
-    error = stored.layers[-1].error_after
-    recheck = prove_shipped(artifact.network, normalise(pixels, preprocessing), recorded, error, engine)
-    proof = None
-    if original is not None:
-        real = pixels if images is None else np.concatenate([pixels, images[:PROOF_IMAGES]])
-        proof = _proof_against(original, artifact, real, tell)
-    return Verified(artifact, golden_off, recheck, proof, stored)
-
-
-def _proof_against(original: Network, artifact: Artifact, images: NDArray[np.uint8], tell: Tell) -> Proof:
-    """The whole proof again, of the shipped file against the network it was made from."""
-    preprocessing = artifact.manifest.prepared()
-    if original.input_shape != preprocessing.shape:
-        raise UsageError(
-            f"{original.name} reads {original.input_shape}, the model reads {preprocessing.shape}; name its own run"
-        )
-    exact = original.astype(np.float64)
-    engines = _engine(artifact.network), _engine(original.astype(np.float32))
-    return prove(exact, rewrite(exact).network, *engines, cases_of(preprocessing, images), tell=tell)
-
-
-def cases_of(preprocessing: Preprocessing, images: NDArray[np.uint8]) -> Cases:
-    """The inputs of a proof: the adversarial ones, then the images."""
-    low = preprocessing.shift.astype(np.float64)
-    high = 255 * preprocessing.scale.astype(np.float64) + low
-    return input_cases(preprocessing.shape, low, high, PROOF_SEED, normalise(images, preprocessing))
-
-
-def _require_as_served(original: Network, shipped: Network, cases: Cases, proof: Proof) -> None:
-    """The results once more through the engine as it serves, with every fusion that giving out all tensors prevents.
-
-    Raises: ProofError.
-    """
-    session = open_session(to_bytes(to_onnx(shipped)), len(os.sched_getaffinity(0)), spinning=False)
-    error = proof.layers[-1].error_after
-
-    def serve(x: Array) -> dict[str, Array]:
-        return {shipped.output: session.run([LOGITS], {INPUT: x})[0]}
-
-    for _, images in cases.batches((SERVED_BATCH,)):
-        found = prove_shipped(shipped, images, output(original, images.astype(np.float64)), error, serve)
-        if found.fault:
-            raise ProofError(f"{shipped.name}: as the engine serves it, {found.fault}; nothing is shipped")
-
-
-def _engine(network: Network) -> Callable[[Array], dict[str, Array]]:
-    return every_tensor(network, len(os.sched_getaffinity(0)))
 
 
 def _batch_norms(network: Network) -> int:

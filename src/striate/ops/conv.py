@@ -32,7 +32,7 @@ from striate.ops.base import (
     span,
     spread,
 )
-from striate.ops.taps import pad, slices, under_windows, unpad
+from striate.ops.taps import Index, pad, slices, under_windows, unpad
 
 COLUMN_VALUES = 2**21  # a matrix product runs at full speed from far fewer; 16 MB in float64
 
@@ -101,7 +101,8 @@ class Conv(Op):
         rows = max(1, COLUMN_VALUES // (self.in_channels * prod(self.kernel) * prod(y.shape[3:])))
         for n, start in product(range(len(x)), range(0, y.shape[2], rows)):
             band = slice(start, start + rows)
-            columns = seen[(n, *(slice(None) for _ in range(1 + len(self.windows))), band)]
+            at: Index = (n, *(slice(None) for _ in range(1 + len(self.windows))), band)
+            columns = seen[at]
             products = kernels @ columns.reshape(self.groups, kernels.shape[2], -1)
             y[n, :, band] = products.reshape(y[n, :, band].shape)
         return y + spread(weights["bias"], y.ndim) if self.bias else y

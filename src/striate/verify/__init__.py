@@ -11,6 +11,7 @@ from striate.verify.proof import Proof as Proof
 from striate.verify.proof import Worst as Worst
 from striate.verify.proof import require as require
 from striate.verify.prove import Engine as Engine
+from striate.verify.prove import Serve as Serve
 from striate.verify.prove import Tell as Tell
 from striate.verify.prove import prove as prove
 from striate.verify.prove import silent as silent

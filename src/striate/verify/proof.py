@@ -139,12 +139,34 @@ class Proof(Value):
         }
         return head, *(f"  {part:<10} {found}" for part, found in table.items())
 
+    def table(self, most: int | None = None) -> tuple[str, ...]:
+        """A line a layer: how near it comes to each limit; with `most`, of as many layers as come nearest to one."""
+        nearest = sorted(self.layers, key=_nearness, reverse=True)
+        shown = [layer for layer in self.layers if most is None or layer in nearest[:most]]
+        width = max(len("layer"), *(len(layer.name) for layer in shown))
+        left = (
+            "" if len(shown) == len(self.layers) else f", the {len(shown)} of {len(self.layers)} layers nearest to one"
+        )
+        head = f"shares of what is allowed, 100 % being the limit{left}:"
+        columns = f"{'layer':<{width}}  {'algebra':>8}  {'rounding':>8}  {'bound':>8}  {'float32 error':>13}"
+        return head, columns, *(_row(layer, width) for layer in shown)
+
 
 def require(proof: Proof) -> Proof:
     """Return `proof` if it holds.  Raises: ProofError that names the first layer that fails."""
     if proof.fault:
         raise ProofError(f"{proof.network} is not the network it was made from: {proof.fault}; nothing is shipped")
     return proof
+
+
+def _nearness(layer: LayerProof) -> float:
+    return max(layer.algebra_of_allowed, _used(layer), layer.of_bound.value)
+
+
+def _row(layer: LayerProof, width: int) -> str:
+    shares = (layer.algebra_of_allowed, _used(layer), layer.of_bound.value)
+    columns = "  ".join(f"{100 * value:>6.3g} %" for value in shares)
+    return f"{layer.name:<{width}}  {columns}  {layer.error_after:>13.1e}{'  FAILS' if layer.fault else ''}"
 
 
 def _used(layer: LayerProof) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -41,31 +40,32 @@ class Recheck(Value):
         return ""
 
 
-def prove_shipped(shipped: Network, golden: Array, logits: Array, error: float, engine: Engine) -> Recheck:
+def prove_shipped(
+    shipped: Network, inputs: Array, logits: Array, error: float, engine: Engine, batch_images: int = 1
+) -> Recheck:
     """Compare the engine with the shipped weights in float64, and those with what the original once answered.
 
-    golden: (N, C, H, W) float32 recorded inputs
-    logits: (N, K) recorded results of the original network in float64
+    inputs: (N, C, H, W) float32, first those of which answers are recorded
+    logits: (M, K) recorded results of the original network in float64, M <= N
     error: float32 error of the result on record, `Proof.layers[-1].error_after`; rounding the weights is part of it
     engine: runs the shipped file; returns at least the result, better every layer's
     """
     network = shipped.astype(np.float64)
-    x = np.asarray(golden, np.float64)
-    names = tuple(f"golden {i}" for i in range(len(x)))
-    got = engine(golden)
-    known = {name: array for name, array in got.items() if name != network.output}
-    exact = run_exactly(network, x)
-    return Recheck(
-        network=network.name,
-        inputs=len(x),
-        of_bound={
-            name: _worst(got[name] - values, bound, names)
-            for name, values, (bound,) in walk(network, {**known, INPUT: x}, [Rounding(FLOAT32_UNIT)])
-            if name in got
-        },
-        golden=_worst(logits - exact, result_allowed(error) * scale_of(exact), names),
-    )
-
-
-def _worst(difference: Array, bound: Array, names: Sequence[str]) -> Worst:
-    return worst_of(share(np.abs(difference), bound), names, Worst())
+    names = tuple(f"golden {i}" if i < len(logits) else f"image {i - len(logits)}" for i in range(len(inputs)))
+    of_bound: dict[str, Worst] = {}
+    golden = Worst()
+    for start in range(0, len(inputs), batch_images):
+        batch = slice(start, start + batch_images)
+        x = np.asarray(inputs[batch], np.float64)
+        got = engine(inputs[batch])
+        known = {INPUT: x, **{name: array for name, array in got.items() if name != network.output}}
+        for name, values, (bound,) in walk(network, known, [Rounding(FLOAT32_UNIT)]):
+            if name in got:
+                difference = np.abs(got[name] - values)
+                of_bound[name] = worst_of(share(difference, bound), names[batch], of_bound.get(name, Worst()))
+        recorded = logits[batch]
+        if len(recorded):
+            exact = run_exactly(network, x[: len(recorded)])
+            allowed = result_allowed(error) * scale_of(exact)
+            golden = worst_of(share(np.abs(recorded - exact), allowed), names[batch], golden)
+    return Recheck(network=network.name, inputs=len(inputs), of_bound=of_bound, golden=golden)
