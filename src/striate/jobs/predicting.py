@@ -8,16 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import PIL
-
-from striate._version import __version__
 from striate.artifact import Artifact, load
 from striate.data import find_units
 from striate.runtime import Engine, self_test
-from striate.runtime.engines import version
 from striate.runtime.journal import Counts, left, open_journal
-from striate.runtime.predict import BATCH_IMAGES, Work, run, threads_for
+from striate.runtime.predict import BATCH_IMAGES, Work, run, threads_for, versions
 from striate.runtime.results import Batch, without_probabilities
 
 Tell = Callable[[Batch], None]
@@ -86,12 +81,8 @@ def _settings(artifact: Artifact, sources: Sequence[str], how: How, probabilitie
         "sources": list(sources),
         "batch_images": how.batch_images,
         "probabilities": probabilities,
-        "versions": {
-            "striate": __version__,
-            how.engine: version(how.engine),
-            "numpy": np.__version__,
-            "pillow": PIL.__version__,
-        },
+        "engine": how.engine,
+        **versions(how.engine),
     }
 
 

@@ -10,24 +10,26 @@ from __future__ import annotations
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from striate.artifact import Artifact, load
+from striate.artifact import Artifact
+from striate.artifact.read import checked
 from striate.data import batches
 from striate.errors import DataError, StriateError, UsageError
 from striate.runtime.engine import Engine
-from striate.runtime.predict import Work, classify
+from striate.runtime.predict import Work, classify, versions
 from striate.runtime.results import Batch, from_line, to_line
 from striate.runtime.self_test import self_test
 
 UNITS_PER_TASK = 8  # some 0.1 s of work on a small network: Ray's own cost of a task is a few ms
 TASKS_PER_ACTOR = 4  # at least, so that the actors end at about the same time
 BLOCK_BYTES = 2**16  # of results that an actor keeps before it passes them on
+ENGINE = "onnxruntime"
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # Ray reports its use to its makers otherwise
     "RAY_BACKEND_LOG_LEVEL": "fatal",
@@ -52,7 +54,7 @@ def run_on_cluster(
         return
     with _cluster(ray, actors) as count:
         tasks = max(len(items) // UNITS_PER_TASK, min(len(items), TASKS_PER_ACTOR * count))
-        settings = (ray.put(artifact.model_bytes), batch_images, str(Path.cwd()))
+        settings = (ray.put(artifact.model_bytes), batch_images, str(Path.cwd()), versions(ENGINE))
         answers = ray.data.from_items(items, override_num_blocks=tasks).map_batches(
             _Actor,
             fn_constructor_args=settings,
@@ -69,8 +71,14 @@ def run_on_cluster(
 class _Actor:
     """One process of the cluster: an engine of one thread, made when the first unit comes."""
 
-    def __init__(self, model: Any, batch_images: int, folder: str) -> None:  # noqa: ANN401 - Ray's handle of the bytes
-        self.model, self.batch_images, self.folder = model, batch_images, folder
+    def __init__(
+        self,
+        model: Any,  # noqa: ANN401 - Ray's handle of the bytes
+        batch_images: int,
+        folder: str,
+        versions_there: dict[str, str],
+    ) -> None:
+        self.model, self.batch_images, self.folder, self.versions = model, batch_images, folder, versions_there
         self.engine: Engine | None = None
 
     def __call__(self, units: Mapping[str, Any]) -> Iterator[dict[str, list[str]]]:
@@ -92,10 +100,12 @@ class _Actor:
                 f"{self.folder}: cannot be entered on a machine of the cluster ({fault.strerror}); every machine must "
                 "see the images under the same paths"
             ) from fault
-        with tempfile.NamedTemporaryFile(suffix=".onnx") as file:
-            file.write(_ray().get(self.model))
-            file.flush()
-            engine = Engine(load(Path(file.name)), 1)
+        if (here := versions(ENGINE)) != self.versions:
+            raise DataError(
+                f"a machine of the cluster has {here}, this one {self.versions}; install the same on all, since the "
+                "answers could differ"
+            )
+        engine = Engine(checked(_ray().get(self.model)), 1, engine=ENGINE)
         self_test(engine, engine.manifest)
         return engine
 
@@ -111,14 +121,25 @@ def _cluster(ray: Any, actors: int | None) -> Iterator[int]:  # noqa: ANN401 - a
         has = int(ray.cluster_resources().get("CPU", 0))
         if has < (actors or 1):
             raise UsageError(f"predict: {actors or 1} actors need a CPU each, the cluster has {has}; ask for fewer")
-        context = ray.data.DataContext.get_current()
-        context.execution_options.preserve_order = True
-        context.enable_progress_bars = False
-        context.target_max_block_size = BLOCK_BYTES
-        yield actors or has
+        with _set_up(ray.data.DataContext.get_current()):
+            yield actors or has
     finally:
         if not was_connected:
             ray.shutdown()
+
+
+@contextmanager
+def _set_up(context: Any) -> Iterator[None]:  # noqa: ANN401 - of a module without types
+    """Results in order and in small blocks, no bars; put back as it was, for it is the whole process's."""
+    options, bars, block_bytes = context.execution_options, context.enable_progress_bars, context.target_max_block_size
+    context.execution_options = copy(options)
+    context.execution_options.preserve_order = True
+    context.enable_progress_bars, context.target_max_block_size = False, BLOCK_BYTES
+    try:
+        yield
+    finally:
+        context.execution_options = options
+        context.enable_progress_bars, context.target_max_block_size = bars, block_bytes
 
 
 def _ray() -> Any:  # noqa: ANN401 - a module without types

@@ -10,13 +10,16 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import PIL
 
+from striate._version import __version__
 from striate.artifact import Artifact
 from striate.data import Encoded, batches, decoded_or_fault, find_units
 from striate.data.ahead import map_ahead
 from striate.data.unlabelled import Unit
 from striate.errors import ArtifactError, DataError, UsageError
 from striate.runtime.engine import Engine
+from striate.runtime.engines import version
 from striate.runtime.self_test import self_test
 
 BATCH_IMAGES = 8  # as fast on a CPU as 32, with a fraction of the activations in memory (docs/predict.md)
@@ -80,6 +83,12 @@ def threads_for(batch_images: int, threads: int | None) -> int:
         if value is not None and value < 1:
             raise UsageError(f"predict: {name} is {value}; use at least 1")
     return len(os.sched_getaffinity(0)) if threads is None else threads
+
+
+def versions(engine: str) -> dict[str, str]:
+    """The version of each package that decides the bits of an answer: ours, the decoder's, the engine's."""
+    named = {"striate": __version__, "numpy": np.__version__, "pillow": PIL.__version__, engine: version(engine)}
+    return {f"{name}_version": number for name, number in named.items()}
 
 
 def run(engine: Engine, work: Iterable[Work], batch_images: int, threads: int) -> Iterator[tuple[Result, ...]]:
