@@ -143,9 +143,8 @@ def test_an_engine_that_fails_its_self_test_is_left_out(tmp_path):
         ("print('{\"ready\": true}')", ""),
     ],
 )
-def test_a_process_that_fails_is_a_reason(monkeypatch, script, fault):
-    monkeypatch.setattr(benchmarking, "WORKER", (sys.executable, "-c", script))
-    with benchmarking._Worker({}) as worker:
+def test_a_process_that_fails_is_a_reason(script, fault):
+    with benchmarking.Worker((sys.executable, "-c", script), {}) as worker:
         assert worker.wait_until_ready(0.1 if "sleep" in script else 20) == fault
     assert worker._process.returncode is not None
 

@@ -124,9 +124,9 @@ def benchmark(
     machine = this_machine()
     chosen, notes = contenders(batches, machine.cores, engines, peers)
     with ExitStack() as stack:
-        running: dict[Contender, _Worker] = {}
+        running: dict[Contender, Worker] = {}
         for number, contender in enumerate(chosen, start=1):
-            worker = stack.enter_context(_Worker(contender.request(model)))
+            worker = stack.enter_context(Worker(WORKER, contender.request(model)))
             fault = worker.wait_until_ready(START_S)
             if fault:
                 notes.append(f"{contender}: left out: {fault}")
@@ -183,18 +183,21 @@ def _parts(batches: Sequence[int], cores: int) -> Iterable[tuple[int, tuple[int,
     return [(part, tuple(sizes)) for part, sizes in meant.items()]
 
 
-class _Worker:
-    """A contender's process; it is asked in lines and answers in lines."""
+class Worker:
+    """A contender's process; it is asked in lines of JSON and answers in lines of JSON.
 
-    def __init__(self, request: Mapping[str, Any]) -> None:
+    command: what to run; request: the first line, answered by {"ready": true} or {"fault": why}
+    """
+
+    def __init__(self, command: Sequence[str], request: Mapping[str, Any]) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the worker
         self._process = subprocess.Popen(
-            WORKER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True
         )
         self._asked, self._answers = cast("IO[str]", self._process.stdin), cast("IO[str]", self._process.stdout)
         self._request = request
 
-    def __enter__(self) -> _Worker:
+    def __enter__(self) -> Worker:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -241,7 +244,7 @@ class _Taken:
     peak_mb: dict[Contender, float] = field(default_factory=dict)
 
 
-def _rounds(running: Mapping[Contender, _Worker], seconds: float, share_done: Callable[[float], None]) -> _Taken:
+def _rounds(running: Mapping[Contender, Worker], seconds: float, share_done: Callable[[float], None]) -> _Taken:
     """Rounds until the time is up; the first one warms up and is not kept."""
     turns = [(contender, size) for contender in running for size in contender.batches]
     turn_seconds = max(MIN_TURN_S, seconds / ((MAX_ROUNDS + 1) * len(turns)))
