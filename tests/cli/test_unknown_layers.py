@@ -161,3 +161,13 @@ def test_one_unit_behind_an_unknown_layer_is_not_described(shown):
     answer = shown("roll", "--at", "then.1")
     assert answer.code == 2
     assert "then.1: what it sees is not known, since then.0 before it is of unknown kind" in answer.err
+
+
+def test_such_a_network_is_not_trained(shown, striate, tmp_path):
+    answer = striate("train", "sample", "--net", f"{NAME}:roll", "--input", "3x9x9", "--out", tmp_path / "run")
+    assert answer.code == 2
+    assert answer.err.splitlines()[-1] == (
+        "striate: then.0 (Roll): calls roll, which striate has no layer for yet; striate inspect shows what is known "
+        "without it"
+    )
+    assert not (tmp_path / "run").exists()

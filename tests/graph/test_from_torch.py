@@ -130,6 +130,81 @@ def test_nothing_is_executed_and_the_module_stays_as_it_was():
     module(torch.zeros(2, 3, 19, 17))  # and it still runs
 
 
+class Hooked(nn.Module):
+    """Two layers; what hooks change and whether the second raises is decided from outside."""
+
+    def __init__(self, second):
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3)
+        self.second = second
+        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, x):
+        self.calls += 1
+        return self.second(self.first(x))
+
+
+def found(module):
+    """All that a capture must leave alone."""
+    return {
+        "flags": [part.training for part in module.modules()],
+        "values": {name: tensor.clone() for name, tensor in module.state_dict().items()},
+        "gradients": [(p.requires_grad, p.grad is None, p.device, p.dtype, p._version) for p in module.parameters()],
+        "hooks": [tuple(len(h) for h in (m._forward_hooks, m._forward_pre_hooks)) for m in module.modules()],
+        "global hooks": len(torch.nn.modules.module._global_forward_hooks),
+        "random": torch.get_rng_state().tolist(),
+        "grad mode": torch.is_grad_enabled(),
+    }
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(
+        all(torch.equal(a[k][n], b[k][n]) for n in a[k]) if k == "values" else a[k] == b[k] for k in a
+    )
+
+
+class Fails(nn.Module):
+    def forward(self, x):
+        torch.rand(3)
+        raise RuntimeError("no such thing")
+
+
+@pytest.mark.parametrize("second", [nn.BatchNorm2d(4), Fails(), nn.Fold((5, 4), 3)], ids=["fits", "raises", "unknown"])
+@pytest.mark.parametrize("strict", [True, False])
+def test_the_module_is_left_as_found_whatever_happens(second, strict):
+    module = Hooked(second).train()
+    module.first.eval()
+    module.first.weight.requires_grad_(False)
+    module.first.bias.grad = torch.ones(4)
+    module.second.register_forward_pre_hook(lambda *_: None)
+    before = found(module)
+    try:
+        capture(module, (3, 9, 8), strict=strict)
+    except CaptureError:
+        assert not isinstance(second, nn.BatchNorm2d)
+    assert same(before, found(module))
+
+
+def test_the_callers_hooks_run_and_what_they_return_counts():
+    module = Hooked(nn.Conv2d(4, 2, 1))
+    seen = []
+    module.first.register_forward_hook(lambda _part, _read, made: seen.append(tuple(made.shape)))
+    module.first.register_forward_hook(lambda _part, _read, made: F.relu(made))
+    assert [node.op.kind for node in capture(module, (3, 9, 8))] == ["conv", "activation", "conv"]
+    assert seen == [(2, 4, 7, 6)]
+
+
+def test_a_hook_that_reads_values_is_refused_and_named_by_its_place():
+    module = Hooked(nn.ReLU())
+    module.first.register_forward_hook(lambda _part, _read, made: float(made.mean()))
+    with pytest.raises(CaptureError, match=r"^Hooked: mean over axes \[0, 1, 2, 3\], images among them"):
+        capture(module, (3, 9, 8))
+    module = Hooked(nn.ReLU())
+    module.first.register_forward_hook(lambda _part, _read, made: made.detach().cpu().numpy())
+    with pytest.raises(CaptureError, match=r"^Hooked: looks at the values of the image to decide what to do"):
+        capture(module, (3, 9, 8))
+
+
 def test_the_network_is_a_value_that_training_does_not_change():
     module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten())
     network = capture(module, (1, 4, 5))

@@ -49,10 +49,16 @@ def _windows(
     )
 
 
-def _settle_unless(trace: Trace, x: Standin, fill: float | None) -> None:
-    """Make a layer of padding that the next window cannot take: another value than `fill`, or padded channels."""
+def _settle_unless(trace: Trace, x: Standin, fill: float | None, kernel: Ints = ()) -> None:
+    """Make a layer of padding that the next window cannot take: another value than `fill`, or padded channels.
+
+    kernel: of a pool, which may not read padding only.
+    """
     axes = len(x.base) - 1
-    if x.pads and (x.fill != fill or any(x.pads[2 * axes :])):
+    kernels = per_axis(kernel, axes, "kernel")[::-1] if kernel else ()
+    sides = zip(x.pads[::2], x.pads[1::2], strict=True)
+    too_wide = any(max(both) >= k for both, k in zip(sides, kernels, strict=False))  # F.pad counts from the last axis
+    if x.pads and (x.fill != fill or too_wide or any(x.pads[2 * axes :])):
         trace.settle(x)
 
 
@@ -135,7 +141,7 @@ def _max_pool(
 ) -> Standin:  # fmt: skip
     if return_indices:
         raise CaptureError(f"{trace.where()}: max pooling returns its indices; striate has no unpooling")
-    _settle_unless(trace, input, -inf)
+    _settle_unless(trace, input, -inf, kernel_size)
     windows = _windows(input, kernel_size, stride or kernel_size, padding, dilation, ceil=ceil_mode)
     return trace.add(ops.MaxPool(windows), input, kind="pool")
 
@@ -148,7 +154,7 @@ def _avg_pool(
     if divisor_override is not None:
         raise CaptureError(f"{trace.where()}: average pooling with divisor_override={divisor_override}; leave it out")
     own = any(per_axis(padding, len(input.base) - 1, "padding"))
-    _settle_unless(trace, input, 0.0 if count_include_pad and not own and not ceil_mode else None)
+    _settle_unless(trace, input, 0.0 if count_include_pad and not own and not ceil_mode else None, kernel_size)
     windows = _windows(input, kernel_size, stride or kernel_size, padding, 1, ceil=ceil_mode)
     return trace.add(ops.AvgPool(windows, count_include_pad), input, kind="pool")
 

@@ -7,12 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
+
 from striate.choice import Choice
 from striate.data import Dataset, load
-from striate.errors import CaptureError
+from striate.errors import CaptureError, StriateError
 from striate.graph import Network, initialise
+from striate.jobs.fitting import fitting_batch, free_bytes
+from striate.jobs.regrouping import micro_batch_hint, with_group_norm
 from striate.jobs.spelled import CALLABLE, call, parse_shape, spelled_network
 from striate.report import draw_confusion, draw_curves
+from striate.train.loop import build
 from striate.train.loop import resume as resume_loop
 from striate.train.loop import train as train_loop
 from striate.train.loop import trained as trained_module
@@ -21,6 +26,7 @@ from striate.train.recipe import Recipe
 from striate.train.resolve import resolve
 from striate.train.result import Result
 from striate.train.state import Run
+from striate.train.tune import PROBED, tune
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,11 +38,15 @@ LARGE_NET = "resnet18"
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A run that could start: nothing in it is "auto" any more, and `choices` says what was decided and why."""
+    """A run that could start: nothing in it is "auto" any more, and `choices` says what was decided and why.
+
+    asked: the recipe as it was given.
+    """
 
     recipe: Recipe
     dataset: Dataset
     choices: tuple[Choice, ...]
+    asked: Recipe
 
 
 def prepare(recipe: Recipe) -> Prepared:
@@ -59,19 +69,35 @@ def prepare(recipe: Recipe) -> Prepared:
 
 def prepare_for(dataset: Dataset, recipe: Recipe, choices: tuple[Choice, ...] = ()) -> Prepared:
     """As `prepare`, for data that are in memory already."""
-    channels, *size = dataset.preprocessing.shape
-    resolved, more = resolve(
-        recipe,
-        images=len(dataset.train),
-        channels=channels,
-        size=(size[0], size[1]),
-        classes=dataset.classes,
-        cores=len(os.sched_getaffinity(0)),
-    )
-    if not resolved.net:
-        choice = _default_net(min(size), len(dataset.classes))
-        resolved, more = resolved.changed(net=choice.value), (choice, *more)
-    return Prepared(resolved, dataset, (*choices, *more))
+    size = dataset.preprocessing.height, dataset.preprocessing.width
+    if not recipe.net:
+        net = _default_net(min(size), len(dataset.classes))
+        recipe, choices = recipe.changed(net=net.value), (*choices, net)
+    resolved, more = _resolved(recipe, dataset)
+    network = _network_of(resolved, dataset)
+    if network and recipe.batch_images == "auto" and (smaller := _fitting(network, resolved)):
+        resolved, more = _resolved(recipe.changed(batch_images=smaller.value), dataset)
+        more = (*more, smaller)
+    if network and recipe.norm == "network" and (hint := micro_batch_hint(network, int(resolved.batch_images))):
+        more = (*more, hint)
+    return Prepared(resolved, dataset, (*choices, *more), recipe)
+
+
+def tuned(prepared: Prepared) -> Prepared:
+    """The same run with what only measuring can tell: threads, memory order, compiling, the epochs of a time.
+
+    Takes a step or two of a short run, and a few seconds of a long one.  Raises: RecipeError.
+    """
+    recipe, asked = prepared.recipe, prepared.asked
+    if not recipe.time_seconds and not set(PROBED) & set(asked.unresolved()):
+        return prepared
+    found = tune(build(build_module, recipe, prepared.dataset.classes), prepared.dataset, recipe, asked)
+    values = {choice.name: choice.value for choice in found}
+    if "epochs" in values and asked.average_decay == "auto":  # it depends on them
+        values["average_decay"] = "auto"
+    resolved, more = _resolved(recipe.changed(**values), prepared.dataset)
+    kept = [choice for choice in prepared.choices if choice.name not in values]
+    return Prepared(resolved, prepared.dataset, (*kept, *more, *found), asked)
 
 
 def run(prepared: Prepared, out: Path, observer: Observer) -> Result:
@@ -79,7 +105,7 @@ def run(prepared: Prepared, out: Path, observer: Observer) -> Result:
 
     Raises: RunError where `out` holds a run already; NotationError, ShapeError where the network does not fit.
     """
-    module = build_module(prepared.recipe, prepared.dataset.classes)
+    module = build(build_module, prepared.recipe, prepared.dataset.classes)
     result = train_loop(module, prepared.dataset, prepared.recipe, Run(out, prepared.choices), observer)
     draw(result, prepared.dataset.classes, out)
     return result
@@ -95,10 +121,11 @@ def resume(out: Path, observer: Observer) -> Result:
 def build_module(recipe: Recipe, classes: tuple[str, ...]) -> nn.Module:
     """The network of a resolved recipe as a torch module with starting weights from the recipe's seed."""
     if CALLABLE.fullmatch(recipe.net):
-        return _torch_module(recipe.net)
+        return _torch_module(recipe)
     from striate.graph.to_torch import to_module
 
     network = spelled_network(recipe.net, parse_shape(recipe.input), len(classes))
+    network = with_group_norm(network) if grouped else network
     return to_module(network if network.weights else initialise(network, recipe.seed))
 
 
@@ -127,12 +154,42 @@ def draw(result: Result, classes: tuple[str, ...], out: Path) -> None:
     draw_confusion(best.confusion, classes, title, out / "confusion.png")
 
 
-def _torch_module(target: str) -> nn.Module:
+def _resolved(recipe: Recipe, dataset: Dataset) -> tuple[Recipe, tuple[Choice, ...]]:
+    return resolve(
+        recipe,
+        images=len(dataset.train),
+        channels=dataset.preprocessing.channels,
+        size=(dataset.preprocessing.height, dataset.preprocessing.width),
+        classes=dataset.classes,
+        cores=len(os.sched_getaffinity(0)),
+        gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else "",
+    )
+
+
+def _network_of(recipe: Recipe, dataset: Dataset) -> Network | None:
+    """The network to be trained; None where it cannot be read, which training itself will say if it matters."""
+    try:
+        return spelled_network(recipe.net, dataset.preprocessing.shape, len(dataset.classes))
+    except StriateError:
+        return None
+
+
+def _fitting(network: Network, recipe: Recipe) -> Choice | None:
+    """A smaller batch where memory demands it."""
+    free = torch.cuda.mem_get_info()[0] if recipe.device == "cuda" else free_bytes()
+    return None if free is None else fitting_batch(network, int(recipe.batch_images), free, recipe.memory_share)
+
+
+def _torch_module(recipe: Recipe) -> nn.Module:
+    """What the callable makes, once it is clear that it can be shipped.  Raises: CaptureError."""
     from torch import nn
 
-    module = call(target)
+    from striate.graph.from_torch import capture
+
+    module = call(recipe.net)
     if not isinstance(module, nn.Module):
-        raise CaptureError(f"{target}: returned a {type(module).__name__}; it must return a torch.nn.Module")
+        raise CaptureError(f"{recipe.net}: returned a {type(module).__name__}; it must return a torch.nn.Module")
+    capture(module, parse_shape(recipe.input), name=recipe.net, with_weights=False)
     return module
 
 
