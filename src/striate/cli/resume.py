@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from striate.cli.output import AsJson
-from striate.cli.train import report
+from striate.cli.train import EventFolder, report
 
 
 def register(app: typer.Typer) -> None:
@@ -18,6 +18,7 @@ def register(app: typer.Typer) -> None:
 
 def resume(
     run: Annotated[Path, typer.Argument(help="The run folder of an unfinished training.")],
+    tensorboard: EventFolder = None,
     json: AsJson = False,
 ) -> None:
     """Continue an unfinished run; on a CPU it ends in the same bits as if it had never stopped.
@@ -26,4 +27,4 @@ def resume(
     """
     from striate.jobs import training
 
-    report(run, lambda observer: training.resume(run, observer), json)
+    report(run, lambda observer: training.resume(run, observer), json, tensorboard)

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from striate.train.result import Result
 
 
+EventFolder = Annotated[
+    Path | None, typer.Option("--tensorboard", help="Write event files into a folder of the run's name in here.")
+]
+
+
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
     app.command(short_help="From images to a run folder.")(train)
@@ -37,6 +42,7 @@ def train(
     flip: Annotated[bool | None, typer.Option(help="Mirror half of the images left to right.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
     setting: Settings = None,
+    tensorboard: EventFolder = None,
     json: AsJson = False,
 ) -> None:
     """Train a network on images and write a run folder: recipe, metrics, weights, curves, confusion matrix.
@@ -55,18 +61,24 @@ def train(
     out = out or _next_run()
     note(f"data {prepared.dataset.source}: {len(prepared.dataset.classes)} classes; run folder {out}")
     print_choices(prepared.choices)
-    report(out, lambda observer: training.run(prepared, out, observer), json)
+    report(out, lambda observer: training.run(prepared, out, observer), json, tensorboard)
 
 
-def report(out: Path, run: Callable[[Observer], Result], json: bool) -> None:
-    """Run a training job under a progress bar and print its result."""
+def report(out: Path, run: Callable[[Observer], Result], json: bool, tensorboard: Path | None) -> None:
+    """Run a training job under a progress bar, with event files where a folder is named, and print its result."""
+    from contextlib import ExitStack, closing
+
     from striate.cli.progress import TrainingProgress
+    from striate.train.observer import Observers
 
-    progress = TrainingProgress()
-    try:
-        result = run(progress)
-    finally:
-        progress.close()
+    with ExitStack() as stack:
+        watchers: list[Observer] = []
+        if tensorboard is not None:
+            from striate.train.tensorboard import TensorBoard
+
+            watchers.append(stack.enter_context(closing(TensorBoard(tensorboard / out.name))))
+        watchers.append(stack.enter_context(closing(TrainingProgress())))
+        result = run(Observers(watchers))
     if json:
         print_json({"run": str(out), **result.to_json()})
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -53,3 +54,35 @@ class Observer:
 
     def on_end(self, result: Result) -> None:
         """When all is written."""
+
+
+class Observers(Observer):
+    """Several that watch one run; each is told in turn."""
+
+    def __init__(self, watchers: Sequence[Observer]) -> None:
+        self._watchers = tuple(watchers)
+
+    def on_start(self, plan: Plan) -> None:
+        """Before the first step of this process."""
+        for watcher in self._watchers:
+            watcher.on_start(plan)
+
+    def on_step(self, step: Step) -> None:
+        """After each update of the weights."""
+        for watcher in self._watchers:
+            watcher.on_step(step)
+
+    def on_epoch(self, row: dict[str, Any]) -> None:
+        """After each epoch."""
+        for watcher in self._watchers:
+            watcher.on_epoch(row)
+
+    def on_note(self, text: str) -> None:
+        """One line a person should read."""
+        for watcher in self._watchers:
+            watcher.on_note(text)
+
+    def on_end(self, result: Result) -> None:
+        """When all is written."""
+        for watcher in self._watchers:
+            watcher.on_end(result)
