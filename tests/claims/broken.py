@@ -192,7 +192,10 @@ BROKEN = {
 }
 
 BROKEN_TRAINING = {
-    14: [lambda: c14_max_pooling.measure(c14_max_pooling.STRIDED, c14_max_pooling.POOLED)],
+    14: [
+        lambda: c14_max_pooling.measure(c14_max_pooling.STRIDED, c14_max_pooling.POOLED),
+        lambda: c14_max_pooling.measure(blurred=c14_max_pooling.POOLED),
+    ],
     22: [lambda: c22_learning_rates.measure(c22_learning_rates.WITHOUT, c22_learning_rates.WITH)],
     23: [lambda: c23_batch_mates.measure(lambda net, x: reference.run(net, x)[net.output])],
     24: [lambda: c24_micro_batches.measure(*reversed(c24_micro_batches.NORMS))],

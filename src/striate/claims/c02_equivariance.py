@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from striate.claims.claim import Claim, Finding
-from striate.claims.instruments import ROUNDING, Maps, mosaic, network, rms, shift_error
+from striate.claims.instruments import ROUNDING, Maps, mosaic, network, rms, shift_error, tiny
 from striate.geometry import Field
 from striate.graph import reference
 from striate.measure import views
@@ -34,7 +34,7 @@ def measure(maps: Maps | None = None) -> Finding:
     names = ", ".join(f"{name} {error:.2f}" for name, error in others.items())
     return Finding(
         worst_shift <= ROUNDING and least > 0.1,
-        f"largest error over {len(SHIFTS)} shifts {worst_shift:.1e} of the maps' RMS; {names}",
+        f"largest error over {len(SHIFTS)} shifts {tiny(worst_shift)} of the maps' RMS; {names}",
         {"errors": {**errors, **others}, "image": x[0, 0], **_pictures(maps, x)},
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from striate.claims.claim import Claim, Finding
-from striate.claims.instruments import ROUNDING, mosaic, network, shift_error
+from striate.claims.instruments import ROUNDING, mosaic, network, shift_error, tiny
 from striate.geometry import Field
 from striate.graph import Network, reference
 from striate.measure import views
@@ -32,7 +32,7 @@ def measure(stride_of: Callable[[Network], int] = total_stride) -> Finding:
     off_grid = min(error for d, error in errors.items() if d % stride)
     return Finding(
         on_grid <= ROUNDING and off_grid > 0.01,
-        f"total stride {stride}; shifts 0 to {max(errors)} px: at multiples of {stride} at most {on_grid:.1e} of the "
+        f"total stride {stride}; shifts 0 to {max(errors)} px: at multiples of {stride} at most {tiny(on_grid)} of the "
         f"maps' RMS, at all others at least {off_grid:.2f}",
         {"errors": errors, "stride": stride},
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from striate.claims.claim import Claim, Finding
-from striate.claims.instruments import ROUNDING, labelled, network
+from striate.claims.instruments import ROUNDING, labelled, network, tiny
 from striate.graph import Network, reference
 from striate.ops import Array, BatchNorm
 
@@ -49,7 +49,7 @@ def measure(gradient: Gradient = through_statistics) -> Finding:
     return Finding(
         at_bias <= ROUNDING * largest and abs(after - before) <= ROUNDING,
         f"largest gradient at a bias before BN {at_bias:.1e}, at any weight {largest:.2f}; adding 1 to such a bias "
-        f"changes the loss by {abs(after - before):.1e}; {STEPS} steps of SGD move it by "
+        f"changes the loss by {tiny(abs(after - before))}; {STEPS} steps of SGD move it by "
         f"{traces['through the statistics'][-1]:.1e} (with statistics as constants by "
         f"{traces['statistics as constants'][-1]:.2f})",
         {"traces": traces},

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from striate.claims.claim import Claim, Finding
-from striate.claims.instruments import ROUNDING, images, network, relative
+from striate.claims.instruments import ROUNDING, images, network, relative, tiny
 from striate.graph import Network, reference
 from striate.ops import Array, BatchNorm
 
@@ -36,7 +36,7 @@ def measure(run: Run = run_at_test_time) -> Finding:
     affine = affine_error(net, run, pool[:8], pool[8:16])
     return Finding(
         bool(spread <= ROUNDING and affine <= ROUNDING),
-        f"logits of one image with {COMPANIES} sets of 15 batch mates: spread {spread:.1e} of the largest (in "
+        f"logits of one image with {COMPANIES} sets of 15 batch mates: spread {tiny(spread)} of the largest (in "
         f"training mode {in_training:.2f}); the layer is affine to {affine:.1e}",
         {"test": np.array(logits), "training": np.array(training)},
     )

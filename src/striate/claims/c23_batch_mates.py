@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from striate.claims.claim import Claim, Finding
+from striate.claims.instruments import tiny
 from striate.claims.training import Material, Plan, fresh, material, seeds_text, train
 from striate.graph import Network, reference
 from striate.ops import Array
@@ -40,7 +41,7 @@ def measure(run: Run = run_in_training, *, full: bool = False) -> Finding:
         in_training > 0.01 and at_test < 1e-5,
         f"spread of an image's scores over {COMPANIES} sets of {MATES} batch mates, as a share of the scores' own: "
         f"{in_training:.2f} in training mode ({100 * flips:.0f} % of {LOOKED_AT} images change class at least once), "
-        f"{at_test:.0e} at test time. Gap between training and test accuracy over {seeds_text(len(seeds))}: "
+        f"{tiny(at_test)} at test time. Gap between training and test accuracy over {seeds_text(len(seeds))}: "
         f"{_points(gap[0])} with BN, {_points(gap[1])} without ({smaller} here); test accuracy "
         f"{100 * test[0].mean():.1f} % and {100 * test[1].mean():.1f} %",
         {"gap": gap, "test": test},

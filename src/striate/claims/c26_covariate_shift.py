@@ -48,22 +48,12 @@ def measure(watch: Watch = inputs_of_layers, *, full: bool = False) -> Finding:
 
 def record(notation: str, data: Material, plan: Plan, seed: int, watch: Watch) -> Array:
     """The shift of each layer's input at each step of a training run.  Shape (steps, layers)."""
+    from striate.train.shift import distance
+
     net, probe = fresh(notation, seed), data.test[:PROBE]
     seen = [watch(net, probe)]
     train(net, data, plan, seed, lambda _, now: seen.append(watch(now, probe)))
-    return np.array([[shift(*pair) for pair in zip(*two, strict=True)] for two in pairwise(seen)])
-
-
-def shift(before: Statistics, after: Statistics) -> float:
-    """Distance of two distributions in units of their width, root mean square over channels.
-
-    d^2 = ((m' - m)^2 + (s' - s)^2) / s^2: the 2-Wasserstein distance of two normal distributions. A channel that is
-    always 0 has no width and does not count.
-    """
-    (mean, deviation), (mean_after, deviation_after) = before, after
-    alive = deviation > 1e-6
-    squares = ((mean_after - mean)[alive] ** 2 + (deviation_after - deviation)[alive] ** 2) / deviation[alive] ** 2
-    return float(np.sqrt(squares.mean())) if alive.any() else 0.0
+    return np.array([[distance(*pair) for pair in zip(*two, strict=True)] for two in pairwise(seen)])
 
 
 CLAIM = Claim(

@@ -75,6 +75,11 @@ def rms(values: Array) -> float:
     return float(np.sqrt(np.mean(np.square(values))))
 
 
+def tiny(value: float) -> str:
+    """`3.1e-16`, and `0` where it is exactly that."""
+    return f"{value:.1e}" if value else "0"
+
+
 def shifted(x: Array, down: int, right: int) -> Array:
     """Images moved by whole pixels; zeros come in.  Shifts are not negative."""
     moved = np.zeros_like(x)

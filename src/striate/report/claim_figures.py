@@ -22,6 +22,8 @@ Image = NDArray[np.float64]
 SMALLEST_DRAWN = 1e-17
 """Where a logarithmic axis shows an error of exactly 0."""
 SMOOTHED_STEPS = 10
+SHADES = (BLUE, ORANGE, GRAY)
+"""Of two or three things that are compared, in their order."""
 
 
 def draw_claim(outcome: Outcome, path: Path) -> Path | None:
@@ -166,9 +168,9 @@ def _growth(name: str, *, logarithmic: bool) -> Callable[[Figure, Series], None]
     return draw
 
 
-def _two_groups(axes: Axes, values: Sequence[Iterable[float]], names: Sequence[str], title: str) -> None:
+def _groups(axes: Axes, values: Sequence[Iterable[float]], names: Sequence[str], title: str) -> None:
     """One dot a seed for each group, its mean as a line."""
-    for k, (group, color) in enumerate(zip(values, (BLUE, ORANGE, GRAY), strict=False)):
+    for k, (group, color) in enumerate(zip(values, SHADES, strict=False)):
         dots = np.array(list(group))
         axes.scatter(np.full(len(dots), k) + np.linspace(-0.08, 0.08, len(dots)), dots, color=color, s=28, zorder=3)
         axes.hlines(dots.mean(), k - 0.25, k + 0.25, color=color, linewidth=2)
@@ -178,11 +180,13 @@ def _two_groups(axes: Axes, values: Sequence[Iterable[float]], names: Sequence[s
 
 
 def _max_pooling(figure: Figure, series: Series) -> None:
-    left, right = figure.subplots(1, 2)
-    names = ("max-pooling", "strided\nconvolution")
-    _two_groups(left, series["change"], names, "change of the last maps")
-    _two_groups(right, 100 * series["kept"], names, "decisions kept, %")
-    right.set_ylim(0, 103)
+    left, right = figure.subplots(1, 2, width_ratios=(1.1, 1))
+    names = [name.replace(" ", "\n", 1) for name in series["names"]]
+    _groups(left, series["change"], names, "change of the last maps")
+    for color, name, values in zip(SHADES, series["names"], 100 * series["agreement"], strict=True):
+        _band(right, series["shifts"], values, color, name)
+    right.set(title="decisions kept, %", xlabel="shift, px", xticks=series["shifts"])
+    right.legend(frameon=False, fontsize=8)
 
 
 def _average_pooling(figure: Figure, series: Series) -> None:
@@ -239,13 +243,17 @@ def _test_time(figure: Figure, series: Series) -> None:
     axes.legend(frameon=False)
 
 
+def _band(axes: Axes, x: Sequence[float], values: Image, color: str, name: str) -> None:
+    """Mean over seeds as a line, their range as a band.  Shape of the values: (len(x), seeds)."""
+    axes.plot(x, values.mean(axis=1), color=color, marker="o", markersize=4, label=name)
+    axes.fill_between(x, values.min(axis=1), values.max(axis=1), color=color, alpha=0.18, linewidth=0)
+
+
 def _curves(figure: Figure, x: Sequence[float], curves: Mapping[str, Image], labels: tuple[str, str]) -> Axes:
-    """Mean over seeds as a line, their range as a band.  Shapes of the curves: (len(x), seeds)."""
+    """Curves over logarithmic x in percent.  Shapes of the curves: (len(x), seeds)."""
     axes = figure.subplots()
-    for color, (name, values) in zip((BLUE, ORANGE), curves.items(), strict=True):
-        percent = 100 * values
-        axes.plot(x, percent.mean(axis=1), color=color, marker="o", markersize=4, label=name)
-        axes.fill_between(x, percent.min(axis=1), percent.max(axis=1), color=color, alpha=0.18, linewidth=0)
+    for color, (name, values) in zip(SHADES, curves.items(), strict=False):
+        _band(axes, x, 100 * values, color, name)
     axes.set(xscale="log", xlabel=labels[0], ylabel=labels[1], ylim=(0, 100))
     axes.set_xticks(x, [f"{value:g}" for value in x])
     axes.minorticks_off()
@@ -267,16 +275,16 @@ def _batch_sizes(figure: Figure, series: Series) -> None:
 
 def _batch_mates(figure: Figure, series: Series) -> None:
     left, right = figure.subplots(1, 2)
-    _two_groups(left, 100 * series["gap"], ("with BN", "without"), "training less test accuracy, points")
-    _two_groups(right, 100 * series["test"], ("with BN", "without"), "test accuracy, %")
+    _groups(left, 100 * series["gap"], ("with BN", "without"), "training less test accuracy, points")
+    _groups(right, 100 * series["test"], ("with BN", "without"), "test accuracy, %")
     right.set_ylim(0, 100)
 
 
 def _train_and_test(figure: Figure, series: Series) -> None:
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.4))
-    _two_groups(left, series["gaps"].T, ("running\naverages", "precise\nstatistics"), "training mode − eval mode")
+    _groups(left, series["gaps"].T, ("running\naverages", "precise\nstatistics"), "training mode − eval mode")
     names = ("training\nmode", "eval,\nrunning", "eval,\nprecise")
-    _two_groups(right, 100 * series["accuracies"].T, names, "test accuracy, %")
+    _groups(right, 100 * series["accuracies"].T, names, "test accuracy, %")
     right.set_ylim(0, 100)
 
 
@@ -305,7 +313,7 @@ DRAW: Mapping[int, tuple[float, float, Callable[[Figure, Series], None]]] = Mapp
         10: (4.6, 3.4, _dropped_rows),
         11: (5.6, 2.8, _growth("K =", logarithmic=False)),
         12: (5.6, 2.8, _growth("S =", logarithmic=True)),
-        14: (6.4, 2.8, _max_pooling),
+        14: (7.6, 2.9, _max_pooling),
         15: (6.0, 2.1, _average_pooling),
         17: (7.6, 3.2, _batch_norm),
         18: (5.6, 2.8, _bias),
