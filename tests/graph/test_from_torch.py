@@ -95,22 +95,6 @@ def test_families_come_back_node_by_node(net, shape):
     assert all(np.array_equal(back.weights[name], array) for name, array in network.weights.items())
 
 
-@pytest.mark.slow
-def test_torch_export_gives_the_same_convolutions_in_the_same_order():
-    module = Odd().eval()
-    network = capture(module, (3, 19, 17), with_weights=False)
-    program = torch.export.export(module, (torch.zeros(2, 3, 19, 17),))
-    exported = [
-        tuple(node.meta["val"].shape[1:])
-        for node in program.graph.nodes
-        if node.op == "call_function" and node.target in (torch.ops.aten.conv2d.default, torch.ops.aten.conv2d.padding)
-    ]
-    from striate.graph import infer_shapes
-
-    shapes = infer_shapes(network)
-    assert exported == [shapes[node.name] for node in network if node.op.kind == "conv"]
-
-
 def test_nothing_is_executed_and_the_module_stays_as_it_was():
     module = warmed(Odd()).train()
     module.block.bn1.eval()  # frozen on purpose: its own flag must come back
