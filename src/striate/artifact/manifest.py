@@ -59,6 +59,20 @@ class Tensor(_Frozen):
     shape: tuple[str | int, ...]
 
 
+class Int8(_Frozen):
+    """What rounding to 8-bit integers cost, measured on labelled images when it was done.
+
+    images: how many; accuracy_before, accuracy_after: shares of them answered right by the float32 model and by this;
+    changed: how many answers are others; calibration_images: others, whose values set the ranges
+    """
+
+    images: int = Field(ge=1)
+    accuracy_before: float = Field(ge=0, le=1)
+    accuracy_after: float = Field(ge=0, le=1)
+    changed: int = Field(ge=0)
+    calibration_images: int = Field(ge=1)
+
+
 class About(_Frozen):
     """What the one who ships knows of the network.
 
@@ -68,6 +82,7 @@ class About(_Frozen):
     golden_bound: how far a logit may lie from a golden case's, in units of the logits
     temperature: what logits are divided by before they become probabilities; 1 leaves them as trained
     abstain_below: probability of the top class below which the answer is "I do not know"; None always answers
+    int8: what was lost where the file computes with 8-bit integers; such a file has no proof, and None elsewhere
     """
 
     network: str
@@ -79,6 +94,7 @@ class About(_Frozen):
     golden_bound: float = Field(default=0.0, ge=0)
     temperature: float = Field(default=1.0, gt=0)
     abstain_below: float | None = Field(default=None, gt=0, le=1)
+    int8: Int8 | None = None
 
     @model_validator(mode="after")
     def _is_consistent(self) -> About:
@@ -89,6 +105,8 @@ class About(_Frozen):
             raise ValueError(str(fault)) from None
         if created.utcoffset() is None or created.utcoffset():
             raise ValueError(f"created is {self.created!r}; give UTC, as 2026-01-31T12:00:00+00:00")
+        if self.int8 is not None and self.proof is not None:
+            raise ValueError("a model of 8-bit integers is not exact and carries no proof; leave proof out")
         if len(set(self.classes)) != len(self.classes):
             raise ValueError("two classes have the same name; give each its own")
         for case in self.golden:

@@ -9,6 +9,7 @@ from typing import Literal
 import onnx
 from onnx import TensorProto, helper
 
+from striate.artifact.int8 import Ranges, add_quantization
 from striate.errors import ArtifactError
 from striate.graph import INPUT, Network
 from striate.graph.to_onnx import to_onnx
@@ -17,9 +18,14 @@ Dtype = Literal["float32", "uint8"]
 DTYPES: Mapping[int, Dtype] = MappingProxyType({TensorProto.FLOAT: "float32", TensorProto.UINT8: "uint8"})
 
 
-def model_of(network: Network, dtype: Dtype) -> onnx.ModelProto:
-    """The ONNX model of a network; "uint8" where it reads pixels of 0 to 255, which are then cast."""
+def model_of(network: Network, dtype: Dtype, ranges: Ranges | None = None) -> onnx.ModelProto:
+    """The ONNX model of a network; "uint8" where it reads pixels of 0 to 255, which are then cast.
+
+    ranges: of its tensors, where it is to compute with 8-bit integers.
+    """
     model = to_onnx(network)
+    if ranges is not None:
+        add_quantization(model, ranges)
     if dtype == "uint8":
         add_cast(model)
     return model

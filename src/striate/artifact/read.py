@@ -10,12 +10,12 @@ import hashlib
 import os
 import stat
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 
 import numpy as np
 import onnx
 
+from striate.artifact.int8 import remove_quantization
 from striate.artifact.manifest import DIGEST_CHARS, DIGEST_KEY, MANIFEST_KEY, Manifest, parse
 from striate.artifact.pixels import Dtype, remove_cast
 from striate.artifact.wire import scan
@@ -23,11 +23,13 @@ from striate.errors import ArtifactError, StriateError
 from striate.graph import INPUT, Network, infer_shapes
 from striate.graph.from_onnx import from_onnx
 from striate.graph.to_onnx import BATCH, IR_VERSION, LOGITS, OPSET
+from striate.measure.memory import schedule
 
 MAX_BYTES = 2**30
 MAX_MANIFEST_CHARS = 2**23
 MAX_ATTRIBUTE = 2**12  # kernels, strides, pads, groups: beyond it, even the arithmetic of shapes takes its time
-MAX_TENSOR_ELEMENTS = 2**26  # of one image in one layer: 256 MB in float32
+MAX_ALIVE_BYTES = 2**29  # of feature maps at once for one image: 18 times VGG-16's at 224 px
+MAX_MACS = 2**38  # of one image, 18 times VGG-16's at 224 px: ten seconds of two cores
 OP_TYPES = frozenset(
     {
         "Abs", "Add", "AveragePool", "BatchNormalization", "Clip", "Concat", "Constant", "Conv",
@@ -100,8 +102,10 @@ def checked(data: bytes) -> Artifact:
         model = onnx.load_model_from_string(data)
     except Exception:  # noqa: BLE001 - protobuf's errors differ between its implementations
         raise ArtifactError("not an ONNX model; ship the network again") from None
-    dtype = _check_model(model)
+    dtype, has_integers = _check_model(model)
     manifest = _manifest(model)
+    if has_integers != (manifest.int8 is not None):
+        raise ArtifactError("graph and manifest differ on whether it computes with integers; ship the network again")
     if manifest.graph_sha256 != graph_sha256:
         raise ArtifactError("the graph is not the one that the manifest describes; ship the network again")
     network = from_onnx(model)
@@ -109,8 +113,11 @@ def checked(data: bytes) -> Artifact:
     return Artifact(network, manifest, data)
 
 
-def _check_model(model: onnx.ModelProto) -> Dtype:
-    """Versions, interface and operators are those our writer pins. Takes the input's Cast out and returns its type."""
+def _check_model(model: onnx.ModelProto) -> tuple[Dtype, bool]:
+    """Versions, interface and operators are those our writer pins.
+
+    Takes out the input's Cast and the rounding to integers; returns the input's type and whether there was rounding.
+    """
     opsets = [(o.domain, o.version) for o in model.opset_import]
     if (model.ir_version, opsets) != (IR_VERSION, [("", OPSET)]):
         raise ArtifactError(
@@ -122,6 +129,7 @@ def _check_model(model: onnx.ModelProto) -> Dtype:
     if ends != ([INPUT], [LOGITS]):
         raise ArtifactError(f"inputs and outputs are {ends}; an artifact has {INPUT!r} and {LOGITS!r}")
     dtype = remove_cast(model)
+    has_integers = remove_quantization(model)
     if foreign := sorted({str(node.op_type) for node in graph.node} - OP_TYPES):
         raise ArtifactError(f"operators {foreign} are not allowed; an artifact uses {', '.join(sorted(OP_TYPES))}")
     numbers = [i for n in graph.node for a in n.attribute for i in (a.i, *a.ints)]
@@ -132,7 +140,7 @@ def _check_model(model: onnx.ModelProto) -> Dtype:
         raise ArtifactError("two tensors have the same name; ship the network again")
     if any(t.data_type != onnx.TensorProto.FLOAT for t in graph.initializer):
         raise ArtifactError("a weight is not float32; ship the network again")
-    return dtype
+    return dtype, has_integers
 
 
 def _manifest(model: onnx.ModelProto) -> Manifest:
@@ -152,9 +160,14 @@ def _check_network(network: Network, manifest: Manifest, dtype: Dtype) -> None:
     got = ((INPUT, dtype, (BATCH, *network.input_shape)), (LOGITS, "float32", result))
     if told != got or network.input_shape != manifest.prepared().shape or result != (BATCH, len(manifest.classes)):
         raise ArtifactError(f"the manifest describes {told}, the graph is {got}; ship the network again")
-    name, largest = max(shapes.items(), key=lambda item: prod(item[1]))
-    if prod(largest) > MAX_TENSOR_ELEMENTS:
-        raise ArtifactError(f"{name} has {prod(largest):,} values an image, more than {MAX_TENSOR_ELEMENTS:,}")
+    most = max(schedule(network), key=lambda moment: moment.bytes)
+    if most.bytes > MAX_ALIVE_BYTES:
+        raise ArtifactError(
+            f"{most.layer}: {most.bytes:,} bytes of maps are alive for one image, more than {MAX_ALIVE_BYTES:,}"
+        )
+    macs = sum(node.op.macs(*(shapes[name] for name in node.inputs)) for node in network)
+    if macs > MAX_MACS:
+        raise ArtifactError(f"takes {macs:,} MACs an image, more than {MAX_MACS:,}; ship a smaller network or input")
     for name, array in network.weights.items():
         if not np.isfinite(array).all():
             raise ArtifactError(f"weight {name!r} holds NaN or infinity; train the network again")

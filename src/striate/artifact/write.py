@@ -10,6 +10,7 @@ from pathlib import Path
 import onnx
 
 from striate._version import __version__
+from striate.artifact.int8 import Ranges
 from striate.artifact.manifest import DIGEST_CHARS, DIGEST_KEY, FORMAT, MANIFEST_KEY, About, Manifest, Tensor
 from striate.artifact.pixels import Dtype, model_of
 from striate.artifact.read import checked
@@ -18,16 +19,19 @@ from striate.graph import INPUT, Network, infer_shapes
 from striate.graph.to_onnx import BATCH, LOGITS, to_bytes
 
 
-def write(path: Path, network: Network, about: About, dtype: Dtype = "float32") -> Manifest:
+def write(
+    path: Path, network: Network, about: About, dtype: Dtype = "float32", ranges: Ranges | None = None
+) -> Manifest:
     """Write `network` as an artifact and return its manifest; an older file stays whole until the new one is.
 
     The file is plain ONNX. Its metadata comes last, and the last value in it is the SHA-256, in hex, of every byte
     before: one look at the end tells whether the file is the one that was written.
     dtype: what the file's input takes: "uint8" where the network reads pixels of 0 to 255, which are then cast.
+    ranges: of its tensors, where it is to compute with 8-bit integers; `about.int8` then says what that cost.
     Raises: ArtifactError where the network does not fit what is said about it, where `load` would refuse the file, or
     the disk does.
     """
-    model = model_of(network, dtype)
+    model = model_of(network, dtype, ranges)
     manifest = _manifest(network, about, model, dtype)
     for key, value in ((MANIFEST_KEY, manifest.model_dump_json()), (DIGEST_KEY, "0" * DIGEST_CHARS)):
         model.metadata_props.add(key=key, value=value)
