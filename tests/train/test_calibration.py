@@ -66,9 +66,13 @@ def test_bins_end_at_their_upper_edge():
 def test_the_temperature_is_where_scipy_finds_the_least_loss(seed, images, classes, scale):
     answers = answers_of(seed, images, classes, scale)
     found = fit_temperature(answers)
-    bounds = np.log([0.05, 20])
-    loss = minimize_scalar(lambda log_t: reliability(answers, np.exp(log_t)).nll, bounds=bounds, method="bounded")
-    assert reliability(answers, found).nll <= loss.fun + 1e-12
+
+    def loss_at(log_t):
+        log_p = answers.log_probabilities(np.exp(log_t))
+        return images / (images + 1) * reliability(answers, np.exp(log_t)).nll - log_p.mean() / (images + 1)
+
+    loss = minimize_scalar(loss_at, bounds=np.log([0.05, 20]), method="bounded")
+    assert loss_at(np.log(found)) <= loss.fun + 1e-12
     if 0.06 < found < 19:
         assert np.log(found) == pytest.approx(loss.x, abs=1e-3)
 
@@ -90,13 +94,28 @@ def test_a_fitted_temperature_makes_confidence_true_on_other_images():
 @pytest.mark.parametrize(
     ("logits", "labels", "temperature"),
     [
-        ([[3.0, 0.0], [0.0, 2.0]], [0, 1], 0.05),  # always right: the colder, the better
+        ([[900.0, 0.0], [0.0, 900.0]], [0, 1], 20.0),  # right beyond reason
+        ([[0.01, 0.0], [0.0, 0.01]], [0, 1], 0.05),  # right, and far too shy
         ([[3.0, 0.0], [0.0, 2.0]], [1, 0], 20.0),  # always wrong: the warmer
         ([[1.0, 1.0], [2.0, 2.0]], [0, 1], 1.0),  # knows nothing, at any temperature
     ],
 )
 def test_without_a_minimum_the_temperature_ends_at_a_bound(logits, labels, temperature):
     assert fit_temperature(Answers(np.array(logits), np.array(labels))) == pytest.approx(temperature)
+
+
+def test_a_faultless_part_does_not_ask_for_certainty():
+    """Of 99 right answers and one of either class, 99.5 % are the first class: that is the probability then stated."""
+    logits = np.tile([4.0, 0.0], (99, 1))
+    temperature = fit_temperature(Answers(logits, np.zeros(99, np.int64)))
+    assert np.exp(Answers(logits, np.zeros(99, np.int64)).log_probabilities(temperature))[0, 0] == pytest.approx(0.995)
+
+
+def test_few_images_fit_nothing():
+    found = calibrate(answers_of(4, images=49), 0.6)
+    assert (found.temperature, found.abstain_below, found.is_fitted, found.images) == (1.0, None, False, 49)
+    assert found.to_json()["fitted_on"] is None
+    assert calibrate(answers_of(4, images=50), 0.6).is_fitted
 
 
 def by_trying(confidence, is_right, target):
@@ -136,6 +155,7 @@ def test_calibration_is_fitted_first_and_told_apart_on_other_images():
     assert (on_test.answered, on_test.right) == (gives.sum(), (gives & test.is_right).sum())
     assert found.to_json() == {
         "fitted_on": "validation",
+        "validation_images": 800,
         "temperature": found.temperature,
         "target_accuracy": 0.9,
         "abstain_below": found.abstain_below,

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
+from striate.data.dataset import Skipped
 from striate.errors import RunError
 from striate.train.checkpoint import Checkpoint
 from striate.train.progress import Progress
-from striate.train.state import Run
+from striate.train.state import Run, describe
 
 
 @pytest.fixture
@@ -70,3 +72,10 @@ def test_a_place_where_no_folder_can_be_is_told(tmp_path):
     told = pytest.raises(RunError, match=r"file/run: cannot be made \(Not a directory\); choose another --out$")
     with told, Run(tmp_path / "file" / "run").locked():
         pytest.fail("there is no folder")
+
+
+def test_what_was_skipped_is_listed_with_its_reason(dataset):
+    bad = Skipped("cat/3.png", "left", "cat/3.png: holds 3 frames; save the one that matters as its own file")
+    listed = describe(replace(dataset, train=replace(dataset.train, skipped=(bad,))))["skipped"]
+    assert listed == [{"name": "cat/3.png", "class": "left", "reason": bad.reason}]
+    assert describe(dataset)["skipped"] == []

@@ -98,6 +98,10 @@ def report(out: Path, run: Callable[[Observer], Result], json: bool, tensorboard
 def print_calibration(found: CalibrationReport) -> None:
     """What the probabilities are worth, and the threshold below which to abstain."""
     fitted, checked = found.fitted, found.headline
+    if not fitted.is_fitted:
+        few = f"{fitted.images} validation images are too few to fit a temperature"
+        print(f"calibration error: {percent(checked.as_trained.ece)}; {few}")
+        return
     errors = f"{percent(checked.as_trained.ece)} as trained, {percent(checked.at_temperature.ece)}"
     print(f"calibration error: {errors} at temperature {fitted.temperature:.3f}, fitted on validation")
     target, left = percent(fitted.target_accuracy), checked.answered

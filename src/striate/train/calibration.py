@@ -16,6 +16,7 @@ from striate.train.metrics import wilson_interval
 
 BINS = 15  # Guo et al. 2017, arXiv:1706.04599, and most since
 TEMPERATURES = (0.05, 20.0)  # beyond lie networks that are always right, or worse than chance
+LEAST_FITTED = 50  # validation images; fewer fit chance
 LEAST_ANSWERED = 20  # images above a threshold; fewer say nothing of its accuracy
 NEWTON_STEPS = 100  # about 6 are needed; halving alone would take 60
 
@@ -66,18 +67,25 @@ class Calibration:
 
     temperature: what logits are to be divided by; abstain_below: the probability, at that temperature, under which to
     give no answer so that those given are right as often as target_accuracy; None where all answers meet it already
-    (is_reached) or no threshold does.
+    (is_reached) or no threshold does. images: how many validation had; with fewer than 50 nothing is fitted.
     """
 
     temperature: float
     target_accuracy: float
     abstain_below: float | None
     is_reached: bool
+    images: int
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether validation had enough images."""
+        return self.images >= LEAST_FITTED
 
     def to_json(self) -> dict[str, Any]:
         """A mapping of plain JSON values."""
         return {
-            "fitted_on": "validation",
+            "fitted_on": "validation" if self.is_fitted else None,
+            "validation_images": self.images,
             "temperature": self.temperature,
             "target_accuracy": self.target_accuracy,
             "abstain_below": self.abstain_below,
@@ -87,9 +95,11 @@ class Calibration:
 
 def calibrate(validation: Answers, target_accuracy: float) -> Calibration:
     """Fit the temperature, then the threshold, on answers to images that no weight was trained on."""
+    if len(validation) < LEAST_FITTED:
+        return Calibration(1.0, target_accuracy, None, is_reached=False, images=len(validation))
     temperature = fit_temperature(validation)
     below, is_reached = fit_threshold(validation.confidence(temperature), validation.is_right, target_accuracy)
-    return Calibration(temperature, target_accuracy, below, is_reached)
+    return Calibration(temperature, target_accuracy, below, is_reached, len(validation))
 
 
 def reliability(answers: Answers, temperature: float = 1.0) -> Reliability:
@@ -108,14 +118,17 @@ def reliability(answers: Answers, temperature: float = 1.0) -> Reliability:
 
 
 def fit_temperature(answers: Answers) -> float:
-    """The temperature of least cross-entropy on these answers, within 0.05 .. 20.
+    """The temperature of least cross-entropy on these answers and one more, within 0.05 .. 20.
 
-    With b = 1 / T, the loss mean(log sum exp(b z) - b z_label) is convex in b: its slope is mean(E[z] - z_label) and
-    its curvature mean(Var[z]), E and Var under the softmax. Newton's steps, halving where one leaves the bracket.
-    Source: Guo et al. 2017, arXiv:1706.04599, sec. 4.2.
+    With b = 1 / T, the loss mean(log sum exp(b z) - b y . z) is convex in b: its slope is mean(E[z] - y . z) and its
+    curvature mean(Var[z]), E and Var under the softmax. Newton's steps, halving where one leaves the bracket.
+    y is the label but for a share 1 / (N + 1) spread over all classes: as if one image more had been seen, of any
+    class. Without it, N right answers would ask for probabilities of 1.
+    Source: Guo et al. 2017, arXiv:1706.04599, sec. 4.2; the share as Platt 1999, sec. 2.2 has it for two classes.
     """
     z = answers.logits - answers.logits.max(axis=1, keepdims=True)
-    own = z[np.arange(len(z)), answers.labels]
+    spread_share = 1 / (len(z) + 1)
+    own = (1 - spread_share) * z[np.arange(len(z)), answers.labels] + spread_share * z.mean(axis=1)
 
     def slope_and_curvature(b: float) -> tuple[float, float]:
         weights = np.exp(b * z)

@@ -238,4 +238,5 @@ def describe(dataset: Dataset) -> dict[str, Any]:
             for name, part in dataset.parts.items()
         },
         "preprocessing": dataset.preprocessing.to_json(),
+        "skipped": [{"name": one.name, "class": one.class_name, "reason": one.reason} for one in dataset.skipped],
     }
