@@ -56,8 +56,8 @@ class Activation(Op):
         carried: Array = curve.steepest(*self.parameters) * errors[0]
         if not curve.roundings:
             return carried
-        size = np.abs(inputs[0]) + errors[0] + 1
-        # An approximated exponential is good to a few units of the largest value in play, which |x| + 1 bounds.
+        size = np.abs(inputs[0]) + errors[0] + curve.beside
+        # An approximated exponential is good to a few units of the largest value in play.
         return carried + max(1.0, curve.steepest(*self.parameters)) * rounding_growth(curve.roundings, unit) * size
 
     def to_onnx(

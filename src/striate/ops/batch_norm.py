@@ -130,13 +130,17 @@ class BatchNorm(Op):
     def error_bound(
         self, inputs: Sequence[Array], errors: Sequence[Array], output: Array, weights: Weights, unit: float
     ) -> Array:
-        """|scale| e + gamma_8 (|scale| (|x| + e + |mean|) + |beta|): six roundings on the longest path."""
+        """|scale| e + gamma_10 (|scale| (|x| + e + |mean|) + |beta|).
+
+        Ten roundings on the longest path: four to store mean, variance, eps and gamma, and six operations (sum,
+        root, difference, quotient, product, sum); the root halves some of them.
+        """
         scale, _ = self.scale_shift(weights)
         scale = spread(np.abs(scale), output.ndim)
         mean = spread(np.abs(weights["running_mean"]), output.ndim)
         beta = spread(np.abs(weights["beta"]), output.ndim) if self.affine else 0.0
         magnitude = scale * (np.abs(inputs[0]) + errors[0] + mean) + beta
-        bound: Array = scale * errors[0] + rounding_growth(8, unit) * magnitude
+        bound: Array = scale * errors[0] + rounding_growth(10, unit) * magnitude
         return bound
 
     def to_onnx(

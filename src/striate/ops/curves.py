@@ -21,6 +21,7 @@ class Curve:
     value, slope: f(x, *parameters) and f'(x, *parameters); steepest: the largest |f'| for given parameters
     roundings: operations on the longest path; onnx: the nodes that compute `y` from `x`, given their names
     parameters: name -> usual value
+    beside: the size of the numbers in play beside |x|: an exponential near 0 is near 1, a product of x near 0 is not
     """
 
     value: Callable[..., Array]
@@ -29,6 +30,7 @@ class Curve:
     roundings: int
     onnx: Nodes
     parameters: Mapping[str, float] = field(default_factory=dict)
+    beside: float = 1.0
 
 
 def _sigmoid(x: Array) -> Array:
@@ -207,6 +209,7 @@ CURVES: Mapping[str, Curve] = MappingProxyType(
             2,
             _one("LeakyRelu", alpha="slope"),
             {"slope": 0.01},
+            beside=0.0,
         ),
         "elu": Curve(
             _elu,
@@ -245,7 +248,12 @@ CURVES: Mapping[str, Curve] = MappingProxyType(
         "mish": Curve(lambda x: x * np.tanh(_softplus(x)), _mish_slope, _never_steeper(1.09), 14, _one("Mish")),
         "softplus": Curve(_softplus, _sigmoid, _never_steeper(1.0), 10, _one("Softplus")),
         "softsign": Curve(
-            lambda x: x / (1 + np.abs(x)), lambda x: 1 / (1 + np.abs(x)) ** 2, _never_steeper(1.0), 4, _one("Softsign")
+            lambda x: x / (1 + np.abs(x)),
+            lambda x: 1 / (1 + np.abs(x)) ** 2,
+            _never_steeper(1.0),
+            4,
+            _one("Softsign"),
+            beside=0.0,
         ),
         "abs": Curve(np.abs, np.sign, _never_steeper(1.0), 0, _one("Abs")),
         "hard_sigmoid": Curve(
@@ -262,6 +270,7 @@ CURVES: Mapping[str, Curve] = MappingProxyType(
             _never_steeper(1.5),
             6,
             _one("HardSwish"),
+            beside=0.0,
         ),
     }
 )
