@@ -34,7 +34,15 @@ def run(tmp_path_factory) -> Path:
         (folder / "abc"[label]).mkdir(exist_ok=True)
         Image.fromarray(image[0]).save(folder / "abc"[label] / f"{k}.png")
     out = tmp_path_factory.mktemp("runs") / "one"
-    recipe = Recipe(data=str(folder), net="4C3-BN-R-MP2-F-3", epochs=2, threads=1, flip=False, target_accuracy=0.8)
+    recipe = Recipe(
+        data=str(folder),
+        net="4C3-BN-R-MP2-F-3",
+        epochs=2,
+        threads=1,
+        flip=False,
+        target_accuracy=0.8,
+        validation_share=0.2,
+    )
     training.run(training.prepare(recipe), out, Observer())
     return out
 
