@@ -2,6 +2,7 @@
 
 from striate.artifact.manifest import About as About
 from striate.artifact.manifest import GoldenCase as GoldenCase
+from striate.artifact.manifest import Int8 as Int8
 from striate.artifact.manifest import Manifest as Manifest
 from striate.artifact.manifest import golden_case as golden_case
 from striate.artifact.pixels import Dtype as Dtype

@@ -26,6 +26,7 @@ from striate.cli import (
     predict,
     preview,
     probe,
+    quantize,
     recalibrate,
     resume,
     runs,
@@ -82,7 +83,7 @@ def _options(
 
 for _command in (
     demo, inspect, draw, design, audit, preview, train, resume, runs, evaluate, probe, recalibrate, ship, verify, bench,
-    predict, claims,
+    quantize, predict, claims,
 ):  # fmt: skip
     _command.register(app)
 

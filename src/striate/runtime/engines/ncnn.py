@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from striate.artifact import Artifact
-from striate.errors import ArtifactError
+from striate.errors import ArtifactError, UsageError
 from striate.graph import INPUT
 from striate.graph.to_onnx import LOGITS
 from striate.runtime.engines.ncnn_form import to_ncnn
@@ -23,6 +23,8 @@ def open_ncnn(artifact: Artifact, setting: Setting) -> Runner:
     """
     import ncnn
 
+    if artifact.manifest.int8 is not None:
+        raise UsageError("ncnn: computes this model's 8-bit integers as float32; use onnxruntime or openvino")
     text, weights = to_ncnn(artifact.network, LOGITS)
     net = ncnn.Net()
     net.opt.num_threads = setting.threads_a_call
