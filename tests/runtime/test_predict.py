@@ -49,7 +49,7 @@ def test_the_engine_is_given_the_pixels_of_the_shared_decode(shipped, pictures, 
 
 @pytest.mark.parametrize("batch_images", [1, 8, 32])
 def test_any_number_of_threads_gives_the_same_bits(shipped, pictures, batch_images):
-    one, two, five = (list(predict(shipped, [pictures], batch_images, threads=n)) for n in (1, 2, 5))
+    one, two, five = (list(predict(str(shipped), [str(pictures)], batch_images, threads=n)) for n in (1, 2, 5))
     assert one == two == five
     assert len(one) == COUNT
 

@@ -53,13 +53,14 @@ Work = tuple[Unit, int]  # a unit, and how many of its batches are done already
 
 
 def predict(
-    model: Engine | Artifact | Path,
+    model: Engine | Artifact | str | Path,
     sources: Iterable[str | Path],
     batch_images: int = BATCH_IMAGES,
     threads: int | None = None,
 ) -> Iterator[Result]:
     """Classify images lazily, in order; one result an image.
 
+    model: a shipped file, or what was made of it
     sources: image files, folders, patterns, tar and zip files, CSV and Parquet files; see `data.find_units`
     threads: batches computed side by side (one a core by default), each decoded and run by one thread, so that the
         answers are the same bits for any number of them. An Engine that is given keeps its own threads.
@@ -71,7 +72,7 @@ def predict(
     if isinstance(sources, str | Path):
         raise UsageError(f"predict: sources is one path, {str(sources)!r}; give a list of them")
     threads = threads_for(batch_images, threads)
-    engine = model if isinstance(model, Engine) else Engine(model, 1)
+    engine = model if isinstance(model, Engine) else Engine(Path(model) if isinstance(model, str) else model, 1)
     self_test(engine, engine.manifest)
     work = ((unit, 0) for unit in find_units(sources, batch_images))
     return (result for batch in run(engine, work, batch_images, threads) for result in batch)
