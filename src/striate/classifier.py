@@ -59,13 +59,13 @@ class Classifier:
         Raises: DataError, RecipeError, NotationError, ShapeError, RunError.
         """
         from striate.jobs import training
-        from striate.train.loop import train
+        from striate.train.loop import build, train
         from striate.train.state import Run
 
         share, seed = self.recipe.validation_share, self.recipe.seed
         dataset, choices = from_arrays(X, y, validation=validation, test=test, validation_share=share, seed=seed)
-        prepared = training.prepare_for(dataset, self.recipe, choices)
-        module = training.build_module(prepared.recipe, dataset.classes)
+        prepared = training.tuned(training.prepare_for(dataset, self.recipe, choices))
+        module = build(training.build_module, prepared.recipe, dataset.classes)
         run = None if out is None else Run(Path(out), prepared.choices)
         self.result = train(module, dataset, prepared.recipe, run, observer)
         self.recipe, self.choices = prepared.recipe, prepared.choices

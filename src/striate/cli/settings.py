@@ -32,6 +32,15 @@ def read_recipe(file: Path | None, given: Mapping[str, object], settings: Sequen
     return Recipe(**{"data": "sample", **base, **options, **dict(_setting(one) for one in settings or ())})
 
 
+def seconds_of(text: str) -> float:
+    """1200.0 from "20m": a number of s, m or h, of seconds without a letter.  Raises: UsageError."""
+    factor = {"s": 1, "m": 60, "h": 3600}.get(text[-1:], 0)
+    try:
+        return float(text[:-1]) * factor if factor else float(text)
+    except ValueError:
+        raise UsageError(f"--time {text!r} is no time; write it as in 90s, 20m or 1.5h") from None
+
+
 def _setting(text: str) -> tuple[str, object]:
     """("shift_px", 3) from "shift_px=3": a TOML value, or the text itself."""
     key, equals, value = text.partition("=")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from striate.cli.output import AsJson, note, percent, print_choices, print_json, seconds_text
-from striate.cli.settings import RecipeFile, Settings, read_recipe
+from striate.cli.settings import RecipeFile, Settings, read_recipe, seconds_of
 
 if TYPE_CHECKING:
     from striate.train.calibration import CalibrationReport
@@ -35,12 +35,19 @@ def train(
     out: Annotated[Path | None, typer.Option(help="New folder for the run (runs/N by default).")] = None,
     recipe: RecipeFile = None,
     size: Annotated[str | None, typer.Option("--input", "-i", metavar="CxHxW", help="What the network sees.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Passes over the training images.")] = None,
+    duration: Annotated[
+        str | None,
+        typer.Option("--time", metavar="TIME", help="As many epochs as fit: 90s, 20m, 1.5h."),
+    ] = None,
     batch: Annotated[int | None, typer.Option(help="Images a step.")] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
     seed: Annotated[int | None, typer.Option(help="Decides order, augmentation and starting weights.")] = None,
     flip: Annotated[bool | None, typer.Option(help="Mirror half of the images left to right.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or auto.")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="sgd or muon.")] = None,
+    norm: Annotated[str | None, typer.Option(help="group: group norm in the place of batch norm.")] = None,
     setting: Settings = None,
     tensorboard: EventFolder = None,
     json: AsJson = False,
@@ -53,11 +60,12 @@ def train(
     """
     given = {
         "data": data or None, "net": net, "input": size, "epochs": epochs, "batch_images": batch, "peak_lr": lr,
-        "seed": seed, "flip": flip, "threads": threads,
+        "seed": seed, "flip": flip, "threads": threads, "device": device, "optimizer": optimizer, "norm": norm,
+        "time_seconds": None if duration is None else seconds_of(duration),
     }  # fmt: skip
     from striate.jobs import training
 
-    prepared = training.prepare(read_recipe(recipe, given, setting))
+    prepared = training.tuned(training.prepare(read_recipe(recipe, given, setting)))
     out = out or _next_run()
     note(f"data {prepared.dataset.source}: {len(prepared.dataset.classes)} classes; run folder {out}")
     print_choices(prepared.choices)

@@ -115,12 +115,12 @@ def _scored(run: Run, module: nn.Module, dataset: Dataset) -> Result:
 
     recipe, old, prepared = run.recipe(), run.read("result.json"), dataset.preprocessing
     scored = {
-        name: answers(module, part, prepared, channels_last=recipe.channels_last)
+        name: answers(module, part, prepared, channels_last=bool(recipe.channels_last))
         for name, part in dataset.parts.items()
         if name != "train"
     }
     steps = steps_per_epoch(len(dataset.train), int(recipe.batch_images))
-    normaliser = Normaliser.of(prepared, recipe.channels_last)
+    normaliser = Normaliser.of(prepared, bool(recipe.channels_last))
     augmentation = augmentation_of(recipe, prepared.channels)
     feed = Feed(Pixels.of(dataset.train), normaliser, augmentation, recipe.seed, steps)
     rows = (run.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()

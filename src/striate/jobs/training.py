@@ -14,15 +14,16 @@ from striate.data import Dataset, load
 from striate.errors import CaptureError, StriateError
 from striate.graph import Network, initialise
 from striate.jobs.fitting import fitting_batch, free_bytes
-from striate.jobs.regrouping import micro_batch_hint, with_group_norm
 from striate.jobs.spelled import CALLABLE, call, parse_shape, spelled_network
 from striate.report import draw_confusion, draw_curves
 from striate.train.loop import build
 from striate.train.loop import resume as resume_loop
 from striate.train.loop import train as train_loop
 from striate.train.loop import trained as trained_module
+from striate.train.machine import seeded
 from striate.train.observer import Observer
 from striate.train.recipe import Recipe
+from striate.train.regroup import micro_batch_hint, regroup, with_group_norm
 from striate.train.resolve import resolve
 from striate.train.result import Result
 from striate.train.state import Run
@@ -120,8 +121,10 @@ def resume(out: Path, observer: Observer) -> Result:
 
 def build_module(recipe: Recipe, classes: tuple[str, ...]) -> nn.Module:
     """The network of a resolved recipe as a torch module with starting weights from the recipe's seed."""
+    grouped = recipe.norm == "group"
     if CALLABLE.fullmatch(recipe.net):
-        return _torch_module(recipe)
+        module = _torch_module(recipe)
+        return regroup(module) if grouped else module
     from striate.graph.to_torch import to_module
 
     network = spelled_network(recipe.net, parse_shape(recipe.input), len(classes))
@@ -169,7 +172,8 @@ def _resolved(recipe: Recipe, dataset: Dataset) -> tuple[Recipe, tuple[Choice, .
 def _network_of(recipe: Recipe, dataset: Dataset) -> Network | None:
     """The network to be trained; None where it cannot be read, which training itself will say if it matters."""
     try:
-        return spelled_network(recipe.net, dataset.preprocessing.shape, len(dataset.classes))
+        with seeded(recipe.seed):  # a torch module draws its starting weights
+            return spelled_network(recipe.net, dataset.preprocessing.shape, len(dataset.classes))
     except StriateError:
         return None
 

@@ -12,7 +12,7 @@ from striate.errors import ShapeError
 from striate.train import norms
 from striate.train.balance import class_weights
 from striate.train.feed import Feed, Normaliser, Pixels, augmentation_of, steps_per_epoch
-from striate.train.machine import flags_kept, quiet_machine
+from striate.train.machine import device_of, flags_kept, quiet_machine, require
 from striate.train.recipe import Recipe
 from striate.train.schedule import size_at
 from striate.train.step import Stepper
@@ -22,9 +22,10 @@ from striate.train.whiten import whiten
 
 def prepare(module: nn.Module, recipe: Recipe) -> nn.Module:
     """Give a network the recipe's policy of normalisation and memory order, in place. Weights are not touched."""
+    require(recipe)
     norms.set_up(module, recipe)
     memory_format = torch.channels_last if recipe.channels_last else torch.contiguous_format
-    module.to(memory_format=memory_format)  # type: ignore[call-overload]  # torch's stubs lack this form
+    module.to(recipe.device, memory_format=memory_format)  # type: ignore[call-overload]  # torch's stubs lack this form
     return module
 
 
@@ -36,8 +37,8 @@ def stepper_for(module: nn.Module, dataset: Dataset, recipe: Recipe) -> Stepper:
     steps = steps_per_epoch(len(dataset.train), int(recipe.batch_images))
     total_steps = max(1, round(float(recipe.epochs) * steps))
     feed = Feed(
-        Pixels.of(dataset.train),
-        Normaliser.of(dataset.preprocessing, recipe.channels_last),
+        Pixels.of(dataset.train).to(recipe.device),
+        Normaliser.of(dataset.preprocessing, bool(recipe.channels_last)).to(recipe.device),
         augmentation_of(recipe, dataset.preprocessing.channels),
         recipe.seed,
         steps,
@@ -50,7 +51,7 @@ def stepper_for(module: nn.Module, dataset: Dataset, recipe: Recipe) -> Stepper:
             whiten(module, (images for images, _ in feed.plain(WHITENING_IMAGES)))
     weights = None
     if recipe.class_weights == "balanced":
-        weights = torch.from_numpy(class_weights(dataset.train.labels, len(dataset.classes))).float()
+        weights = torch.from_numpy(class_weights(dataset.train.labels, len(dataset.classes))).float().to(recipe.device)
     return Stepper.of(module, feed, recipe, total_steps, weights)
 
 
@@ -75,7 +76,7 @@ def _check_output(module: nn.Module, dataset: Dataset, feed: Feed) -> None:
     """Raises: ShapeError unless the network gives one number for each class, at the first epoch's size too."""
     classes, shape = len(dataset.classes), (2, *dataset.preprocessing.shape)
     with flags_kept(module), torch.inference_mode():
-        got = tuple(module.eval()(torch.zeros(shape)).shape)
+        got = tuple(module.eval()(torch.zeros(shape, device=device_of(module))).shape)
         if feed.size_of is not None:
             _check_size(module, (*shape[:2], *feed.size_of(0)))
     if got != (2, classes):
@@ -88,7 +89,7 @@ def _check_output(module: nn.Module, dataset: Dataset, feed: Feed) -> None:
 def _check_size(module: nn.Module, shape: tuple[int, ...]) -> None:
     """Raises: ShapeError unless the network takes images of this shape too."""
     try:
-        module(torch.zeros(shape))
+        module(torch.zeros(shape, device=device_of(module)))
     except RuntimeError:
         raise ShapeError(
             f"network: takes no images of {shape[2]}x{shape[3]} px, where resize_from starts; end its maps in GAP, "

@@ -43,13 +43,14 @@ def work_left(stepper: Stepper, done_steps: int) -> float:
 
 def step_seconds(trial: Stepper) -> float:
     """Median seconds of a step, of a rehearsal that may be spent; one step more warms up."""
-    seconds = [_one_step(trial, 0)]
+    seconds = [one_step(trial, 0)]
     while len(seconds) <= STEPS and sum(seconds) < BUDGET_SECONDS:
-        seconds.append(_one_step(trial, len(seconds) % trial.feed.steps))
+        seconds.append(one_step(trial, len(seconds) % trial.feed.steps))
     return median(seconds[1:] or seconds)
 
 
-def _one_step(trial: Stepper, step: int) -> float:
+def one_step(trial: Stepper, step: int) -> float:
+    """Seconds of one step of the first epoch, of a rehearsal that may be spent."""
     start = time.perf_counter()
     with suppress(DivergedError):  # a step that the run itself may have to take back lasts as long
         trial(0, step)
@@ -61,5 +62,5 @@ def evaluation_seconds(trial: Stepper, dataset: Dataset) -> float:
     part = dataset.validation
     few = Part(part.images[:256], part.labels[:256], part.names[:256])
     start = time.perf_counter()
-    answers(trial.module, few, dataset.preprocessing, channels_last=trial.recipe.channels_last)
+    answers(trial.module, few, dataset.preprocessing, channels_last=bool(trial.recipe.channels_last))
     return (time.perf_counter() - start) / len(few)

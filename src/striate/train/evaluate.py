@@ -11,7 +11,7 @@ from striate.data.preprocess import Preprocessing
 from striate.errors import ShapeError
 from striate.train.answers import Answers
 from striate.train.feed import Normaliser, Pixels
-from striate.train.machine import flags_kept
+from striate.train.machine import device_of, flags_kept
 from striate.train.metrics import Evaluation
 
 
@@ -40,16 +40,17 @@ def answers(
     Shapes: the module maps (N, C, H, W) float32 to logits (N, K), K at least the number of labels.
     Raises: ShapeError if it does not.
     """
-    pixels, normaliser = Pixels.of(part), Normaliser.of(preprocessing, channels_last)
+    device = device_of(module)
+    pixels, normaliser = Pixels.of(part), Normaliser.of(preprocessing, channels_last).to(device)
     batches = []
     with flags_kept(module), torch.inference_mode():
         module.eval()
         for start in range(0, len(part), batch_images):
             rows = slice(start, start + batch_images)
-            logits = module(normaliser(pixels.images[rows]))  # (B, K)
+            logits = module(normaliser(pixels.images[rows].to(device)))  # (B, K)
             labels = pixels.labels[rows]
             _check_shape(tuple(logits.shape), len(labels), int(labels.max()) + 1)
-            batches.append(logits.to(torch.float64).numpy())
+            batches.append(logits.to(torch.float64).cpu().numpy())
     return Answers(np.concatenate(batches), part.labels)
 
 

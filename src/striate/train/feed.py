@@ -50,6 +50,10 @@ class Pixels:
         """The part's arrays as tensors."""
         return cls(_shared(part.images), _shared(part.labels))
 
+    def to(self, device: str | torch.device) -> Pixels:
+        """The same on a device."""
+        return Pixels(self.images.to(device), self.labels.to(device))
+
 
 @dataclass(frozen=True, slots=True)
 class Normaliser:
@@ -67,6 +71,10 @@ class Normaliser:
             torch.from_numpy(preprocessing.shift)[:, None, None],
             torch.channels_last if channels_last else torch.contiguous_format,
         )
+
+    def to(self, device: str | torch.device) -> Normaliser:
+        """The same on a device."""
+        return Normaliser(self.scale.to(device), self.shift.to(device), self.memory_format)
 
     def __call__(self, images: Tensor) -> Tensor:
         """images (N, C, H, W) uint8 to float32 of the same shape."""
@@ -156,7 +164,7 @@ class Feed:
         if not self.is_balanced:
             rows = torch.from_numpy(epoch_order(self.seed, epoch, n))
             return rows, rows
-        images, repeats = balanced_order(self.seed, epoch, self.pixels.labels.numpy())
+        images, repeats = balanced_order(self.seed, epoch, self.pixels.labels.cpu().numpy())
         return torch.from_numpy(images), torch.from_numpy(images + n * repeats)
 
 

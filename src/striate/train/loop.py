@@ -12,7 +12,7 @@ from striate.data import dataset as datasets
 from striate.data.dataset import Dataset
 from striate.errors import RecipeError, RunError
 from striate.train.binding import dirac, prepare, stepper_for
-from striate.train.machine import seeded
+from striate.train.machine import device_of, seeded
 from striate.train.observer import Observer
 from striate.train.recipe import Recipe
 from striate.train.result import Result
@@ -36,17 +36,21 @@ def train(
 
     module: maps (N, C, H, W) float32 to logits (N, classes); starts from the weights it has.
     recipe: resolved (`resolve.resolve`). run: where to write; without one nothing is written.
-    The caller's random state, thread count and training flags are as before afterwards.
+    The caller's random state, thread count, training flags and the network's device are as before afterwards.
     Raises: RunError if the folder holds a run already or the loss leaves the finite; RecipeError, DataError,
     ShapeError if recipe, data and network do not fit together.
     """
+    found_on = device_of(module)
     session = _session(module, dataset, recipe, run, observer or Observer())
-    if run is None:
-        return session.go()
-    with run.locked():
-        run.require_new()
-        session.begin(run)
-        return session.go()
+    try:
+        if run is None:
+            return session.go()
+        with run.locked():
+            run.require_new()
+            session.begin(run)
+            return session.go()
+    finally:
+        module.to(found_on)
 
 
 def resume(
@@ -97,7 +101,8 @@ def trained(run_folder: Path, module_builder: ModuleBuilder) -> nn.Module:
     """
     run = Run(run_folder)
     tensors, recipe = run.weights(), run.recipe()
-    module = prepare(build(module_builder, recipe, run.classes()), recipe)
+    anywhere = recipe.changed(device="cpu", precision="float32", compile=False)
+    module = prepare(build(module_builder, anywhere, run.classes()), anywhere)
     restore(module, tensors, str(run.weights_path))
     return module.eval()
 

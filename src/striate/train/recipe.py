@@ -164,6 +164,9 @@ class Recipe(BaseModel):
     bn_eps: Annotated[float | Literal["network"], between(1e-12, 1)] = Field(
         "network", description="added to BatchNorm's variance"
     )
+    norm: Literal["network", "group"] = Field(
+        "network", description="the network's normalisation, or group norm in the place of each BatchNorm"
+    )
     bn_frozen: bool = Field(False, description="BatchNorm's scale, shift and statistics stay as they are")
     bn_scale: Literal["learnt", "fixed"] = Field("learnt", description="whether BatchNorm's scale is trained")
     ghost_batch_images: Annotated[int, between(0, 65_536)] = Field(
@@ -173,7 +176,18 @@ class Recipe(BaseModel):
         "auto", description="BatchNorm's statistics from training images before each evaluation, or once at the end"
     )
     bn_precise_images: Annotated[int, between(2, 1_000_000)] = Field(1024, description="how many images they rest on")
-    channels_last: bool = Field(True, description="memory order N, H, W, C for the convolutions")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where the network is trained")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of products in training; bfloat16 only where the hardware has it"
+    )
+    channels_last: bool | Auto = Field("auto", description="memory order N, H, W, C for the convolutions")
+    compile: bool | Auto = Field("auto", description="let torch.compile write the network's steps; needs a compiler")
+    time_seconds: Annotated[float, between(0, 1e7)] = Field(
+        0.0, description="plan epochs for this much time, measured once before the run; 0 is no plan"
+    )
+    memory_share: Annotated[float, between(0.01, 1)] = Field(
+        0.5, description="share of the free memory that an automatic batch may need"
+    )
     record_shift: bool = Field(
         False, description="record how far updates move what each layer reads (shift.jsonl; see striate probe)"
     )

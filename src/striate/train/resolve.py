@@ -29,14 +29,23 @@ class Facts:
     size: tuple[int, int]
     classes: tuple[str, ...]
     cores: int
+    gpu: str
 
 
 def resolve(
-    recipe: Recipe, *, images: int, channels: int, size: tuple[int, int], classes: tuple[str, ...], cores: int
+    recipe: Recipe,
+    *,
+    images: int,
+    channels: int,
+    size: tuple[int, int],
+    classes: tuple[str, ...],
+    cores: int,
+    gpu: str = "",
 ) -> tuple[Recipe, tuple[Choice, ...]]:
     """Replace each "auto" of the recipe and say why.
 
-    images: of the training part; size: (height, width); classes: their names; cores: CPU cores this process may use.
+    images: of the training part; size: (height, width); classes: their names; cores: CPU cores this process may use;
+    gpu: name of the GPU it may use, "" without one.
     Returns the recipe without any "auto", and one Choice for each value that was not given and counts.
     Raises: RecipeError if the data cannot be trained on with this recipe.
     """
@@ -46,7 +55,7 @@ def resolve(
         raise RecipeError(f"data: {len(classes)} class(es); a classifier needs at least 2, add a class")
     choices: list[Choice] = []
     for name in recipe.unresolved():  # in the recipe's order: the rate sees the batch chosen before it
-        value, reason = CHOOSERS[name](Facts(recipe, images, channels, size, classes, cores))
+        value, reason = CHOOSERS[name](Facts(recipe, images, channels, size, classes, cores, gpu))
         recipe = recipe.changed(**{name: value})
         if reason:  # what nobody reads is not worth a line
             choices.append(Choice(name, value, reason))
@@ -87,6 +96,18 @@ def _shift_px(facts: Facts) -> tuple[int, str]:
     return max(1, min(facts.size) // SHIFT_SHARE), f"1/{SHIFT_SHARE} of the shorter side, at least 1"
 
 
+def _device(facts: Facts) -> tuple[str, str]:
+    return ("cuda", f"{facts.gpu} is there") if facts.gpu else ("cpu", "")
+
+
+def _channels_last(_: Facts) -> tuple[bool, str]:
+    return True, "the order in which convolutions are usually faster"
+
+
+def _compile(_: Facts) -> tuple[bool, str]:
+    return False, ""
+
+
 def _threads(facts: Facts) -> tuple[int, str]:
     return facts.cores, "one for each CPU core this process may use"
 
@@ -116,5 +137,8 @@ CHOOSERS: dict[str, Chooser] = {
     "flip": _flip,
     "shift_px": _shift_px,
     "bn_precise": _bn_precise,
+    "device": _device,
+    "channels_last": _channels_last,
+    "compile": _compile,
     "threads": _threads,
 }

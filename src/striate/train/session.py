@@ -77,7 +77,7 @@ class Session:
 
     def go(self) -> Result:
         """Run what is left of the epochs, then evaluate the best weights once."""
-        with quiet_machine(int(self.recipe.threads)), flags_kept(self.module):
+        with quiet_machine(int(self.recipe.threads), str(self.recipe.device)), flags_kept(self.module):
             self.observer.on_start(self.plan())
             self.saved_at = time.perf_counter()
             if self.progress.step == 0:
@@ -225,7 +225,7 @@ class Session:
     def answers(self, part: str) -> Answers:
         """What the present weights answer on one part."""
         data, preprocessing = self.dataset.parts[part], self.dataset.preprocessing
-        return answers(self.module, data, preprocessing, channels_last=self.recipe.channels_last)
+        return answers(self.module, data, preprocessing, channels_last=bool(self.recipe.channels_last))
 
     def result(self) -> Result:
         """Evaluate the best weights, with precise statistics. The test part is looked at here and nowhere else."""

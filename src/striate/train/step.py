@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -54,6 +55,7 @@ class Stepper:
     """The step as a function of (epoch, step), given the weights, the optimizer's state and the average it updates.
 
     class_weights: (K,) factors on the losses of the classes; None weighs all images alike.
+    forward: the module, or its compiled form.
     """
 
     module: nn.Module
@@ -62,7 +64,8 @@ class Stepper:
     feed: Feed
     recipe: Recipe
     total_steps: int
-    class_weights: Tensor | None = None
+    class_weights: Tensor | None
+    forward: Callable[[Tensor], Tensor]
 
     @classmethod
     def of(
@@ -70,7 +73,8 @@ class Stepper:
     ) -> Stepper:
         """A stepper from the present weights, with the optimizer and the average that the resolved recipe asks for."""
         optimizer, average = optimizer_for(module, recipe), average_for(module, recipe)
-        return cls(module, optimizer, average, feed, recipe, total_steps, class_weights)
+        forward = torch.compile(module) if recipe.compile else module
+        return cls(module, optimizer, average, feed, recipe, total_steps, class_weights, forward)
 
     def rehearsal(self) -> Stepper:
         """The same on copies of weights and state, for steps that are to leave no trace."""
@@ -86,7 +90,10 @@ class Stepper:
         done_steps = epoch * self.feed.steps + step
         rate = rate_factor * learning_rate(done_steps, self.total_steps, self.recipe)
         images, labels = self.feed.batch(epoch, step)
-        torch.default_generator.manual_seed(int(bits(self.recipe.seed, "step", epoch, step)[0] >> 1))
+        chance = int(bits(self.recipe.seed, "step", epoch, step)[0] >> 1)
+        torch.default_generator.manual_seed(chance)
+        if self.recipe.device == "cuda":
+            torch.cuda.manual_seed(chance)
         loss, logits = self.gradients(images, labels)
         if not math.isfinite(loss):
             raise DivergedError(
@@ -98,13 +105,22 @@ class Stepper:
             self.average.update(done_steps + 1, self.total_steps)
         return Outcome(loss, _right(logits, labels), len(labels), rate, time.perf_counter() - start)
 
+    def rounding(self) -> AbstractContextManager[object]:
+        """The precision of products in the forward pass."""
+        if self.recipe.precision == "float32":
+            return nullcontext()
+        return torch.autocast(str(self.recipe.device), dtype=torch.bfloat16)
+
     def gradients(self, images: Tensor, labels: Tensor) -> tuple[float, Tensor]:
         """Set each trained parameter's gradient; the only place where gradients come from.
 
         Shapes: images (B, C, H, W) float32; labels (B,) classes, or (B, K) shares of them.
         Returns the mean loss and the logits (B, K), detached; where the loss is not finite, no gradients are made.
         """
-        logits = self.module(images)  # (B, K)
+        with self.rounding():
+            logits = self.forward(images)  # (B, K)
+        if self.recipe.precision == "bfloat16":
+            logits = logits.float()
         loss = F.cross_entropy(logits, labels, weight=self.class_weights, label_smoothing=self.recipe.label_smoothing)
         value = loss.item()
         if math.isfinite(value):

@@ -18,8 +18,8 @@ def snapshot(module: nn.Module) -> dict[str, Tensor]:
 
 
 def plain(tensor: Tensor) -> Tensor:
-    """A detached, contiguous copy in the usual memory order, as a file needs it."""
-    return tensor.detach().clone(memory_format=torch.contiguous_format)
+    """A detached, contiguous copy on the CPU in the usual memory order, as a file needs it."""
+    return tensor.detach().to("cpu", copy=True).contiguous()
 
 
 def restore(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
