@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from contracts.op_examples import ALL
 from strategies import random_network
 from striate.errors import CaptureError, NetworkError
 from striate.geometry import Window
@@ -16,7 +17,7 @@ from striate.graph import INPUT, Builder, initialise, reference
 from striate.graph.from_torch import capture
 from striate.graph.to_torch import to_module
 from striate.notation import read
-from striate.ops import Add, AvgPool, BlurPool, Conv, Flatten, Linear, MaxPool
+from striate.ops import Add, AvgPool, BlurPool, Conv, Flatten, Linear, MaxPool, Reshape
 
 torch = pytest.importorskip("torch")
 
@@ -133,6 +134,37 @@ def test_pools_with_uneven_padding(op):
     with torch.inference_mode():
         got = to_module(network)(torch.from_numpy(x)).numpy()
     assert np.abs(got - reference.output(network, x)).max() < 1e-14
+
+
+@pytest.mark.parametrize("example", ALL, ids=lambda e: e.title)
+def test_every_layer_is_a_torch_layer_and_is_captured_as_itself(example):
+    build = Builder("one", example.shapes[0])
+    reads = [INPUT]  # the second input of a sum, say, is made from the first
+    for i, shape in enumerate(example.shapes[1:]):
+        total = int(np.prod(example.shapes[0]))
+        flat = build.add(Flatten(), INPUT, name=f"flat{i}") if len(example.shapes[0]) > 1 else INPUT
+        dense = build.add(Linear(total, int(np.prod(shape))), flat, name=f"dense{i}")
+        reads.append(build.add(Reshape(shape), dense, name=f"shape{i}"))
+    build.add(example.op, *reads, name="layer")
+    network = initialise(build.build(), 3).astype(np.float64)
+    arrays = {f"layer.{role}": array for role, array in example.weights().items()}
+    own = {name: arrays.get(f"layer.{role}", network.weights[name])
+           for node in network for role, name in node.weights.items()}  # fmt: skip
+    network = network.with_weights(own)
+    x = example.inputs()[0]
+    want = reference.output(network, x)
+    try:
+        module = to_module(network).eval()
+    except NetworkError as fault:
+        assert "layer: " in str(fault)  # noqa: PT017 - uneven cropping, overhanging averages
+        assert example.op.kind in ("conv_transpose", "avg_pool")
+        return
+    with torch.inference_mode():
+        np.testing.assert_allclose(module(torch.from_numpy(x)).numpy(), want, rtol=1e-12, atol=1e-12)
+    if example.op.kind in ("avg_pool", "identity", "flatten"):
+        return  # one that pads unevenly is several functions of torch; nothing at all is no network
+    back = capture(module, example.shapes[0])
+    np.testing.assert_allclose(reference.output(back, x), want, rtol=1e-12, atol=1e-12)
 
 
 def test_nothing_of_a_blur_is_trained_or_stored():

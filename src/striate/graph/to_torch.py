@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial, reduce
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -23,21 +23,8 @@ from striate.geometry import Window
 from striate.graph.build import TORCH_ROLES
 from striate.graph.check import infer_shapes
 from striate.graph.network import INPUT, Network, Node
+from striate.graph.torch_layers import PLAIN, Function
 from striate.ops import Shape
-
-ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
-    "relu": nn.ReLU,
-    "relu6": nn.ReLU6,
-    "leaky_relu": nn.LeakyReLU,
-    "elu": nn.ELU,
-    "sigmoid": nn.Sigmoid,
-    "tanh": nn.Tanh,
-    "silu": nn.SiLU,
-    "gelu": nn.GELU,
-    "gelu_tanh": partial(nn.GELU, approximate="tanh"),
-    "hard_sigmoid": nn.Hardsigmoid,
-    "hard_swish": nn.Hardswish,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,22 +149,6 @@ class _Padded:
 _Layer = nn.Module | _Padded
 
 
-class _Function(nn.Module):
-    """A function in the place of a layer, so that it has a name and hooks see it."""
-
-    def __init__(self, function: Callable[..., Tensor], what: str) -> None:
-        super().__init__()
-        self.function, self.what = function, what
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        """The function."""
-        return self.function(*inputs)
-
-    def extra_repr(self) -> str:
-        """What the function does."""
-        return self.what
-
-
 def to_module(network: Network) -> NetworkModule:
     """Build the torch module of `network`, with its weights, in training mode; no random number is drawn.
 
@@ -209,7 +180,10 @@ def _layer(node: Node, shape: Shape) -> _Layer:
         make = LAYERS.get(type(node.op))
         if make is None:
             raise NetworkError(f"{node.name}: {node.op.kind} has no torch layer yet; it cannot be trained")
-        return make(node.op, shape)
+        try:
+            return make(node.op, shape)
+        except NetworkError as fault:
+            raise NetworkError(f"{node.name}: {fault}") from None
 
 
 def _conv(op: ops.Conv, _: Shape) -> _Layer:
@@ -270,7 +244,7 @@ def _avg_pool(op: ops.AvgPool, _: Shape) -> _Layer:
     if op.count_include_pad:
         return padded
     # Real pixels only are counted: divide by the share of each window that is real.
-    return _Function(lambda x: padded(x) / padded(torch.ones_like(x)), op.describe())
+    return Function(lambda x: padded(x) / padded(torch.ones_like(x)), op.describe())
 
 
 def _blur_pool(op: ops.BlurPool, shape: Shape) -> _Layer:
@@ -286,7 +260,7 @@ def _blur_pool(op: ops.BlurPool, shape: Shape) -> _Layer:
         result: Tensor = convolve(x, kernel, stride=strides, padding=padding, groups=channels)
         return result
 
-    layer = _Function(blur, op.describe())
+    layer = Function(blur, op.describe())
     return _Padded(op.windows, 0.0, layer) if explicit else layer
 
 
@@ -298,7 +272,7 @@ def _pads_explicitly(windows: Sequence[Window]) -> bool:
 
 def _global_avg_pool(op: ops.GlobalAvgPool, shape: Shape) -> nn.Module:
     axes = tuple(range(2, len(shape) + 1))
-    return _Function(partial(torch.mean, dim=axes, keepdim=op.keep_axes), f"mean over axes {axes}")
+    return Function(partial(torch.mean, dim=axes, keepdim=op.keep_axes), f"mean over axes {axes}")
 
 
 def _adaptive_avg_pool(op: ops.AdaptiveAvgPool, _: Shape) -> nn.Module:
@@ -316,23 +290,15 @@ def _dropout(op: ops.Dropout, shape: Shape) -> nn.Module:
 
 
 LAYERS: Mapping[type[ops.Op], Callable[[Any, Shape], _Layer]] = {
+    **PLAIN,
     ops.Conv: _conv,
     ops.Linear: _linear,
     ops.BatchNorm: _batch_norm,
-    ops.GroupNorm: lambda op, _: nn.GroupNorm(op.groups, op.channels, eps=op.eps, affine=op.affine),
-    ops.Affine: lambda op, _: _Function(lambda x: x * op.scale + op.shift, op.describe()),
-    ops.Activation: lambda op, _: ACTIVATIONS[op.curve](),
-    ops.Softmax: lambda _op, _: nn.Softmax(dim=1),
     ops.MaxPool: _max_pool,
     ops.AvgPool: _avg_pool,
     ops.BlurPool: _blur_pool,
     ops.GlobalAvgPool: _global_avg_pool,
     ops.AdaptiveAvgPool: _adaptive_avg_pool,
-    ops.Flatten: lambda _op, _: nn.Flatten(1),
     ops.Dropout: _dropout,
-    ops.Identity: lambda _op, _: nn.Identity(),
-    ops.Add: lambda _op, _: _Function(lambda *xs: reduce(torch.add, xs), "sum"),
-    ops.Mul: lambda _op, _: _Function(torch.mul, "product"),
-    ops.Concat: lambda _op, _: _Function(lambda *xs: torch.cat(xs, dim=1), "concatenation over channels"),
 }
 """The torch layer of each kind, for an input of a shape."""
