@@ -15,11 +15,12 @@ H, W = 7, 11
 
 
 def put(root, counts, size=(W, H), mode="L", start=0):
-    """``counts`` images in each class folder; pixel values differ from image to image."""
+    """``counts`` images in each class folder; pixel values differ from image to image, class to class, part to part."""
     for name, count in counts.items():
+        place = list(f"{root.name}/{name}".encode())
         (root / name).mkdir(parents=True, exist_ok=True)
         for i in range(count):
-            pixels = np.random.default_rng([start, i]).integers(0, 256, (size[1], size[0])).astype(np.uint8)
+            pixels = np.random.default_rng([start, i, *place]).integers(0, 256, (size[1], size[0])).astype(np.uint8)
             Image.fromarray(pixels).convert(mode).save(root / name / f"{start + i}.png")
     return root
 

@@ -21,6 +21,7 @@ from striate.data.dataset import (
     fingerprint,
 )
 from striate.data.find import find
+from striate.data.leaks import leaks
 from striate.data.names import encode, natural_sorted
 from striate.data.preprocess import Preprocessing
 from striate.data.raw import ON_BAD, WHOLE, Found, Raw, measure, read, take
@@ -125,7 +126,7 @@ def _assemble(
     check(dataset)
     reason = f"of the {len(dataset.train):,} training images, full scale = 1"
     statistics = (Choice("mean", mean, reason), Choice("std", std, reason))
-    return dataset, (*split_choices, *_skipped(dataset), *shape_choices, *statistics)
+    return dataset, (*split_choices, *_skipped(dataset), *_leaks(dataset), *shape_choices, *statistics)
 
 
 def _skipped(dataset: Dataset) -> tuple[Choice, ...]:
@@ -133,6 +134,15 @@ def _skipped(dataset: Dataset) -> tuple[Choice, ...]:
         return ()
     first = dataset.skipped[0]
     return (Choice("skipped", f"{len(dataset.skipped):,} images", f"on_bad is skip; the first: {first.reason}"),)
+
+
+def _leaks(dataset: Dataset) -> tuple[Choice, ...]:
+    """Copies across parts are kept and told: which of them is right only a person can say."""
+    reason = "{count} of the {part} images have the pixels of a {other} image; `striate audit` names them"
+    return tuple(
+        Choice("leaks", "kept", reason.format(count=f"{count:,}", part=part, other=other))
+        for (other, part), count in leaks(dataset.parts).items()
+    )
 
 
 def _check_on_bad(on_bad: str) -> None:
