@@ -44,7 +44,7 @@ def from_onnx(model: onnx.ModelProto | Path, input_shape: Shape | None = None, *
     reading = Reading(graph, opset, constants, entry, shape, is_ours=model.producer_name == "striate")
     _fold_ahead(reading, graph)
     if not strict:
-        return Unread(model, reading, entry, shape).network(_read)
+        return Unread(model, reading).network(_read)
     if len(graph.output) != 1:
         names = ", ".join(o.name for o in graph.output)
         raise CaptureError(f"onnx: the model has {len(graph.output)} outputs ({names}); export it with one")

@@ -9,7 +9,7 @@ import onnx
 
 from striate.graph.moves import order_of
 from striate.graph.onnx_reading import Reading
-from striate.ops import Add, Affine, Array, Concat, Div, Mul, Op, Scale, Shape, Shift, Sub
+from striate.ops import Add, Affine, Array, Concat, Div, Mul, Op, Power, Scale, Shape, Shift, Sub
 
 
 def _spelled(r: Reading, node: onnx.NodeProto, position: int) -> Array | None:
@@ -63,7 +63,7 @@ def multiply(r: Reading, node: onnx.NodeProto) -> None:
         both(r, node, Mul())
         return
     after = r.sole_reader(node, "Add")
-    if after is not None and r.belongs(node, after) and is_number(r, after, 1):
+    if after is not None and r.is_part(node) and is_number(r, after, 1):
         r.absorb([after.output[0]])
         op = Affine(_plain(found[1]), _plain(r.demand(after, 1, "summand")))
         layer, _, moves = r.bare(node)
@@ -83,6 +83,9 @@ def subtract(r: Reading, node: onnx.NodeProto) -> None:
         by_constant(r, node, 0, -value, "shift")
         return
     layer, _, moves = r.bare(node, 1)
+    if is_number(r, node, 0):
+        r.emit(node, Affine(-1.0, _plain(value)), [layer], moves=moves)
+        return
     turned = r.emit(node, Affine(-1.0, 0.0), [layer], inner="turned")
     _constant_layer(r, node, turned, moves, value, "shift", 0)
 
@@ -105,16 +108,31 @@ def negate(r: Reading, node: onnx.NodeProto) -> None:
 
 
 def power(r: Reading, node: onnx.NodeProto) -> None:
-    """The square, as a product."""
+    """x^p for a plain number p; the square, as a product."""
     exponent = r.demand(node, 1, "exponent")
-    if exponent.size != 1 or exponent.reshape(()) != 2:
-        raise r.refusal(node, f"raises to the power {exponent.reshape(-1)[:4].tolist()}; striate knows the square")
+    if exponent.size != 1:
+        raise r.refusal(node, f"raises each value to a power of its own, {exponent.shape}; striate knows one number")
+    _raised(r, node, _plain(exponent))
+
+
+def fixed_power(exponent: float) -> Callable[[Reading, onnx.NodeProto], None]:
+    """A reader of an operator that is a power: a square root, a reciprocal."""
+    return lambda r, node: _raised(r, node, exponent)
+
+
+def _raised(r: Reading, node: onnx.NodeProto, exponent: float) -> None:
     layer, _, moves = r.bare(node)
-    r.emit(node, Mul(), [layer, layer], moves=moves)
+    if exponent == 2:
+        r.emit(node, Mul(), [layer, layer], moves=moves)
+    else:
+        r.emit(node, Power(exponent), [layer], moves=moves)
 
 
 def by_constant(r: Reading, node: onnx.NodeProto, position: int, value: Array, kind: str) -> None:
-    """The input at `position` times a constant, or plus it."""
+    """The input at `position` times a constant, or plus it; nothing where that is 1, or 0."""
+    if is_number(r, node, 1 - position) and _plain(value) == (kind == "scale"):
+        r.give(node, r.value(node, position))
+        return
     layer, _, moves = r.bare(node, position)
     _constant_layer(r, node, layer, moves, value, kind, 1 - position)
 

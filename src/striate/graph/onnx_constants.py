@@ -67,14 +67,16 @@ def fold(reading: Reading, node: onnx.NodeProto) -> None:
     except (ValueError, TypeError, IndexError, KeyError, ArithmeticError, MemoryError) as fault:
         raise reading.refusal(node, f"its constants do not fit ({' '.join(str(fault).split())})") from None
     reading.constants[node.output[0]] = value
-    if node.op_type in RENAMED and node.input:
+    if node.op_type == "Identity" and node.input[0] in reading.stored:
+        reading.stored.add(node.output[0])  # so exporters store equal weights once; it is a weight of its own
+    if node.op_type in RENAMED:
         name = reading.weight_name(node.input[0])
         if node.op_type == "Transpose" and value.ndim == 2:
             name = name.removesuffix(".T") if name.endswith(".T") else f"{name}.T"
         reading.origin[node.output[0]] = name
 
 
-RENAMED = ("Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze", "Flatten")
+RENAMED = ("CastLike", "Reshape", "Squeeze", "Transpose", "Unsqueeze", "Flatten")
 """What leaves the values of a weight as they are, so that the result keeps its name."""
 
 
@@ -162,6 +164,13 @@ def _size(reading: Reading, node: onnx.NodeProto) -> Array:
 
 def _cast(reading: Reading, node: onnx.NodeProto) -> Array:
     dtype = onnx.helper.tensor_dtype_to_np_dtype(reading.attribute(node, "to", 0))
+    return mapped(lambda value: value.astype(dtype), _first(reading, node))
+
+
+def _cast_like(reading: Reading, node: onnx.NodeProto) -> Array:
+    """To the type of a constant, or of the maps, which are float32."""
+    like = reading.constant(node, 1)
+    dtype = np.dtype(np.float32) if like is None else like.dtype
     return mapped(lambda value: value.astype(dtype), _first(reading, node))
 
 
@@ -263,6 +272,7 @@ FOLDS: Mapping[str, Fold] = MappingProxyType(
         "Abs": _each(np.abs),
         "Add": _every(np.add),
         "Cast": _cast,
+        "CastLike": _cast_like,
         "Ceil": _each(np.ceil),
         "Concat": _concat,
         "Constant": _constant,

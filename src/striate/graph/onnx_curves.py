@@ -13,9 +13,10 @@ from types import MappingProxyType
 import numpy as np
 import onnx
 
+from striate.graph.moves import Moves
 from striate.graph.onnx_arithmetic import is_number
 from striate.graph.onnx_reading import Reading
-from striate.ops import CURVES, Activation, Array, PReLU
+from striate.ops import CURVES, Activation, Array, PReLU, Shape
 from striate.ops.curves import SELU
 
 LARGEST_GROUP = 16  # nodes; GELU's approximation takes 10
@@ -72,9 +73,8 @@ ELEMENTWISE: Mapping[str, Function] = MappingProxyType(
 )
 """op_type -> what a node of it computes, each value on its own; the first argument answers with its attributes."""
 
-SPELLED = ("Abs", "Add", "Celu", "Clip", "Div", "Erf", "Exp", "Greater", "HardSigmoid", "HardSwish", "Mish", "Mul",
-           "Neg", "Pow", "Relu", "Selu", "Sigmoid", "Softplus", "Softsign", "Sub", "Swish", "Tanh")  # fmt: skip
-"""Nodes with which a spelled-out activation may begin."""
+NO_LAYERS = ("Celu", "Erf", "Exp", "Greater", "Less", "Log", "Selu", "Swish", "Where")
+"""Those of them that are no layers on their own, only in a group."""
 
 
 def spelled_curve(r: Reading, node: onnx.NodeProto) -> bool:
@@ -83,7 +83,7 @@ def spelled_curve(r: Reading, node: onnx.NodeProto) -> bool:
     The group has one input and one result, seen by nobody else inside. No part of it that everything passes through is
     an activation itself: a ReLU after a ReLU stays two layers.
     """
-    if node.op_type not in SPELLED:
+    if node.op_type not in ELEMENTWISE:
         return False
     starts = {name for i, name in enumerate(node.input) if r.is_value(node, i)}
     if len(starts) != 1:
@@ -96,7 +96,7 @@ def spelled_curve(r: Reading, node: onnx.NodeProto) -> bool:
         if node.output[0] not in parts or not _is_closed(r, tensor, parts):
             continue
         found = _same_curve(group[tensor])
-        if found is not None and (curve is None or not _passes_through(r, parts - inside, {start, *inside} - {last})):
+        if found is not None and (curve is None or _is_one(r, parts - inside, {start, *inside} - {last})):
             curve, last, inside = found, tensor, parts
     if curve is None:
         return False
@@ -147,9 +147,10 @@ def _computed(r: Reading, node: onnx.NodeProto, known: Mapping[str, Array]) -> A
         return np.full_like(SAMPLES, np.nan)
 
 
-def _passes_through(r: Reading, tensors: set[str], hidden: set[str]) -> bool:
-    """Whether none of `tensors` is made of one that is `hidden`."""
-    return all(hidden.isdisjoint(r.writer(tensor).input) for tensor in tensors)
+def _is_one(r: Reading, tensors: set[str], hidden: set[str]) -> bool:
+    """Whether `tensors` belong to what stands before them: made of what is `hidden` there, or no layers alone."""
+    nodes = [r.writer(tensor) for tensor in tensors]
+    return any(node.op_type in NO_LAYERS or not hidden.isdisjoint(node.input) for node in nodes)
 
 
 def _is_closed(r: Reading, last: str, tensors: set[str]) -> bool:
@@ -201,7 +202,36 @@ def clip(r: Reading, node: onnx.NodeProto) -> None:
         else r.attribute(node, name, d)
         for i, name, d in ((1, "min", -LARGEST_FLOAT32), (2, "max", LARGEST_FLOAT32))
     )
-    layer, _, moves = r.bare(node)
+    _cut(r, node, r.bare(node), low, high)
+
+
+def maximum(r: Reading, node: onnx.NodeProto) -> None:
+    """The larger of each value and a number; with the smaller of that and another behind it, a cut at both."""
+    value, position = _beside_number(r, node)
+    after = r.sole_reader(node, "Min")
+    high = LARGEST_FLOAT32
+    if after is not None and len(after.input) == 2 and is_number(r, after, 1):
+        r.absorb([after.output[0]])
+        high = float(r.demand(after, 1, "bound").item())
+    _cut(r, node if after is None or high == LARGEST_FLOAT32 else after, r.bare(node, position), value, high)
+
+
+def minimum(r: Reading, node: onnx.NodeProto) -> None:
+    """The smaller of each value and a number."""
+    value, position = _beside_number(r, node)
+    _cut(r, node, r.bare(node, position), -LARGEST_FLOAT32, value)
+
+
+def _beside_number(r: Reading, node: onnx.NodeProto) -> tuple[float, int]:
+    """The constant of two operands, and where the other stands."""
+    for position in (0, 1):
+        if len(node.input) == 2 and is_number(r, node, 1 - position):
+            return float(r.demand(node, 1 - position, "bound").item()), position
+    raise r.refusal(node, "compares maps with each other; striate knows maps and a number")
+
+
+def _cut(r: Reading, node: onnx.NodeProto, start: tuple[str, Shape, Moves], low: float, high: float) -> None:
+    layer, _, moves = start
     curve = {(0.0, 6.0): "relu6", (0.0, LARGEST_FLOAT32): "relu", (0.0, np.inf): "relu"}.get((low, high))
     op = Activation(curve) if curve else Activation("hard_tanh", (decimal(low), decimal(high)))
     r.emit(node, op, [layer], moves=moves)

@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped] 
 from striate.errors import CaptureError
 
 MAX_BYTES = 2**31 - 1  # protobuf's own limit; larger models keep their weights outside the file
+LONGEST_NAME = 2**10
 BEGINNINGS = (
     (b"PK\x03\x04", "a zip archive, as torch.save writes; name the module itself, as package.module:callable"),
     (b"version https://git-lfs", "a pointer of Git LFS, not the file it points to; fetch that with `git lfs pull`"),
@@ -58,9 +59,9 @@ def _bytes(path: Path) -> bytes:
 
 
 def check_text(graph: onnx.GraphProto) -> None:
-    """Names are text: where the bytes are not UTF-8, protobuf hands out bytes instead.  Raises: CaptureError."""
-    if not all(isinstance(name, str) for name in _names(graph)):
-        raise CaptureError("onnx: a name in the file is not UTF-8 text: it is damaged; export or copy it again")
+    """Names are text of one line: where they are not UTF-8, protobuf hands out bytes.  Raises: CaptureError."""
+    if not all(isinstance(name, str) and len(name) <= LONGEST_NAME and name.isprintable() for name in _names(graph)):
+        raise CaptureError("onnx: a name in the file is no line of UTF-8 text: it is damaged; export or copy it again")
 
 
 def _names(graph: onnx.GraphProto) -> Iterator[object]:

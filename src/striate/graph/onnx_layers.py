@@ -8,18 +8,20 @@ from types import MappingProxyType
 import onnx
 from onnx import TensorProto
 
-from striate.graph.onnx_arithmetic import add, concat, divide, multiply, negate, power, subtract
-from striate.graph.onnx_curves import clip, decimal, gelu, prelu, spelled_curve, with_parameters
+from striate.graph.onnx_arithmetic import add, concat, divide, fixed_power, multiply, negate, power, subtract
+from striate.graph.onnx_curves import clip, decimal, gelu, maximum, minimum, prelu, spelled_curve, with_parameters
 from striate.graph.onnx_dense import gemm, matmul
 from striate.graph.onnx_moves import (
     depth_to_space,
     expand,
     flatten,
     gather,
+    of_list,
     reshape,
     slice_,
     space_to_depth,
     split,
+    split_to_list,
     squeeze,
     transpose,
     unsqueeze,
@@ -63,6 +65,11 @@ def _dropout(r: Reading, node: onnx.NodeProto) -> None:
     r.emit(node, Dropout(decimal(p)), [layer], moves=moves)
 
 
+def same(r: Reading, node: onnx.NodeProto) -> None:
+    """What does nothing to maps of float32."""
+    r.give(node, r.value(node))
+
+
 def _identity(r: Reading, node: onnx.NodeProto) -> None:
     layer, _, moves = r.bare(node)
     r.emit(node, Identity(), [layer], moves=moves)
@@ -81,8 +88,9 @@ def read_layer(r: Reading, node: onnx.NodeProto) -> None:
         return
     reader = LAYERS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
     if reader is None:
-        domain = f"{node.domain}." if node.domain else ""
-        raise r.refusal(node, f"{domain}{node.op_type} is no layer here; supported are {', '.join(LAYERS)}")
+        own = node.domain in ("", "ai.onnx")
+        called = f"{node.op_type} of ONNX" if own else f"{node.domain}.{node.op_type}"
+        raise r.refusal(node, f"striate has no layer for {called}; export the network without it")
     reader(r, node)
 
 
@@ -93,6 +101,7 @@ LAYERS: Mapping[str, Reader] = MappingProxyType(
         "AveragePool": average_pool,
         "BatchNormalization": batch_norm,
         "Cast": _cast,
+        "CastLike": same,
         "Clip": clip,
         "Concat": concat,
         "Conv": conv,
@@ -117,13 +126,16 @@ LAYERS: Mapping[str, Reader] = MappingProxyType(
         "LayerNormalization": layer_norm,
         "LeakyRelu": with_parameters("leaky_relu", alpha=0.01),
         "MatMul": matmul,
+        "Max": maximum,
         "MaxPool": max_pool,
+        "Min": minimum,
         "Mish": curve("mish"),
         "Mul": multiply,
         "Neg": negate,
         "PRelu": prelu,
         "Pad": pad,
         "Pow": power,
+        "Reciprocal": fixed_power(-1.0),
         "ReduceL2": reduction("l2"),
         "ReduceMax": reduction("max"),
         "ReduceMean": reduction("mean"),
@@ -131,6 +143,7 @@ LAYERS: Mapping[str, Reader] = MappingProxyType(
         "Relu": curve("relu"),
         "Reshape": reshape,
         "Resize": resize,
+        "SequenceAt": of_list,
         "Sigmoid": curve("sigmoid"),
         "Slice": slice_,
         "Softmax": softmax,
@@ -138,6 +151,8 @@ LAYERS: Mapping[str, Reader] = MappingProxyType(
         "Softsign": curve("softsign"),
         "SpaceToDepth": space_to_depth,
         "Split": split,
+        "SplitToSequence": split_to_list,
+        "Sqrt": fixed_power(0.5),
         "Squeeze": squeeze,
         "Sub": subtract,
         "Sum": add,

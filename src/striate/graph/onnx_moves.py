@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 from math import prod
 
@@ -78,15 +79,18 @@ def transpose(r: Reading, node: onnx.NodeProto) -> None:
 
 
 def cut(r: Reading, node: onnx.NodeProto, value: Value, parts: list[slice], output: int = 0) -> None:
-    """An output is `parts` of a tensor, one slice an axis; the tensor itself where nothing is cut off."""
+    """An output is `parts` of a tensor, one slice an axis."""
+    r.give(node, cut_value(value, parts), output)
+
+
+def cut_value(value: Value, parts: list[slice]) -> Value:
+    """`parts` of a tensor, one slice an axis; the tensor itself where nothing is cut off."""
     found: list[Part] = []
     for part, n in zip(parts, value.shape, strict=True):
         start, stop, step = part.indices(n)
         found.append((start or None, None if stop >= n else stop, step))
-    if all(part == (None, None, 1) for part in found):
-        r.give(node, value, output)
-    else:
-        r.move(node, Slice(tuple(found)), value, output)
+    whole = all(part == (None, None, 1) for part in found)
+    return value if whole else value.after_move(Slice(tuple(found)))
 
 
 def slice_(r: Reading, node: onnx.NodeProto) -> None:
@@ -101,22 +105,53 @@ def slice_(r: Reading, node: onnx.NodeProto) -> None:
 
 def split(r: Reading, node: onnx.NodeProto) -> None:
     """Parts side by side on one axis."""
-    value = r.moved(node)
-    axis = r.attribute(node, "axis", 0) % (len(value.shape) + 1)
-    if axis == 0:
-        raise r.refusal(node, "splits the batch; striate describes one image, whichever it is")
-    size, count = value.shape[axis - 1], len(node.output)
+    size = _size_along(r, node)
+    count = len(node.output)
     given = r.constant(node, 1)
     each = -(-size // count)
     sizes = r.attribute(node, "split", []) if given is None else [int(n) for n in given.reshape(-1)]
     sizes = sizes or [min(each, size - i * each) for i in range(count)]
-    if len(sizes) != count or sum(sizes) != size or min(sizes) < 1:
+    if len(sizes) != count:
+        raise r.refusal(node, f"has {count} outputs for parts of {sizes}")
+    for output, part in enumerate(_parts(r, node, size, sizes)):
+        cut(r, node, r.moved(node), part, output)
+
+
+def split_to_list(r: Reading, node: onnx.NodeProto) -> None:
+    """The same, as one list of tensors."""
+    size, given = _size_along(r, node), r.demand(node, 1, "split")
+    each = int(given.reshape(-1)[0])
+    if each < 1 or (given.ndim == 0 and not r.attribute(node, "keepdims", 1)):
+        raise r.refusal(node, f"splits into parts of {given.tolist()}; striate knows whole numbers from 1")
+    sizes = [min(each, size - at) for at in range(0, size, each)] if given.ndim == 0 else [int(n) for n in given]
+    r.lists[node.output[0]] = [cut_value(r.moved(node), part) for part in _parts(r, node, size, sizes)]
+
+
+def of_list(r: Reading, node: onnx.NodeProto) -> None:
+    """One tensor of a list."""
+    found, place = r.lists.get(node.input[0]), int(r.demand(node, 1, "position").reshape(()))
+    if found is None or not -len(found) <= place < len(found):
+        raise r.refusal(node, f"takes tensor {place} of a list that striate does not know")
+    r.give(node, found[place])
+
+
+def _size_along(r: Reading, node: onnx.NodeProto) -> int:
+    shape = r.shape(node)
+    axis: int = r.attribute(node, "axis", 0) % (len(shape) + 1)
+    if axis == 0:
+        raise r.refusal(node, "splits the batch; striate describes one image, whichever it is")
+    return shape[axis - 1]
+
+
+def _parts(r: Reading, node: onnx.NodeProto, size: int, sizes: list[int]) -> Iterator[list[slice]]:
+    if sum(sizes) != size or min(sizes) < 1:
         raise r.refusal(node, f"splits {size} into {sizes}; the parts must make up the whole")
-    start = 0
-    for output, n in enumerate(sizes):
-        parts = [slice(None)] * len(value.shape)
-        parts[axis - 1] = slice(start, start + n)
-        cut(r, node, value, parts, output)
+    rank = len(r.shape(node))
+    axis, start = r.attribute(node, "axis", 0) % (rank + 1) - 1, 0
+    for n in sizes:
+        parts = [slice(None)] * rank
+        parts[axis] = slice(start, start + n)
+        yield parts
         start += n
 
 

@@ -7,7 +7,7 @@ import onnx
 
 from striate.graph.moves import order_of
 from striate.graph.onnx_curves import decimal
-from striate.graph.onnx_reading import Reading
+from striate.graph.onnx_reading import Reading, Value
 from striate.ops import Array, BatchNorm, GroupNorm, LayerNorm, LocalResponseNorm, Reshape, new_share
 
 Pair = dict[str, tuple[str, Array]]
@@ -29,43 +29,47 @@ def batch_norm(r: Reading, node: onnx.NodeProto) -> None:
 def instance_norm(r: Reading, node: onnx.NodeProto) -> None:
     """Instance norm; over channels gathered in rows, group norm, with the factor and shift behind it."""
     scale, shift = r.demand(node, 1, "scale"), r.demand(node, 2, "bias")
-    eps, value = decimal(r.attribute(node, "epsilon", 1e-5)), r.value(node)
+    eps, value = decimal(r.attribute(node, "epsilon", 1e-5)), r.moved(node)
     channels, groups = value.shape_before[0], len(scale)
-    rows = len(value.moves) == 1 and isinstance(value.moves[0], Reshape) and value.shape[0] == groups
+    in_rows = len(value.moves) == 1 and isinstance(value.moves[0], Reshape) and value.shape[0] == groups
     plain = bool((scale == 1).all() and (shift == 0).all())
-    if rows and plain and not value.before and channels % groups == 0:
-        _group_norm(r, node, GroupNorm(channels, eps, affine=False, groups=groups))
-        return
-    learnt = not plain or {node.input[1], node.input[2]} <= r.stored
-    weights = _pair(r, node, scale, shift) if learnt else {}
-    r.emit(node, GroupNorm(len(scale), eps, learnt, len(scale)), [r.layer(node)], weights)
+    if plain and channels % groups == 0 and (in_rows or not value.moves):
+        learnt = _behind_rows(r, node, value)
+        if learnt is not None:
+            last, weights = learnt
+            r.emit(last, GroupNorm(channels, eps, True, groups), [value.layer], weights)
+            return
+        if in_rows or not {node.input[1], node.input[2]} <= r.stored:
+            op = GroupNorm(channels, eps, affine=False, groups=groups)
+            r.emit(node, op, [value.layer], moves=value.moves)
+            return
+    weights = _pair(r, node, scale, shift)
+    r.emit(node, GroupNorm(groups, eps, True, groups), [r.layer(node)], weights)
 
 
-def _group_norm(r: Reading, node: onnx.NodeProto, op: GroupNorm) -> None:
-    """Group norm on the tensor before it was put in rows, where those are undone behind it."""
-    value = r.value(node)
+def _behind_rows(r: Reading, node: onnx.NodeProto, value: Value) -> tuple[onnx.NodeProto, Pair] | None:
+    """The factor and shift of a group norm: behind the reshape that undoes its rows, one number a channel each."""
     back = r.sole_reader(node, "Reshape")
     scaled = back and r.sole_reader(back, "Mul")
     shifted = scaled and r.sole_reader(scaled, "Add")
     if back is None or scaled is None or shifted is None:
-        r.emit(node, op, [value.layer], moves=value.moves)
-        return
-    found = [_per_channel(r, one, before, op.channels) for one, before in ((scaled, back), (shifted, scaled))]
+        return None
     target = r.constant(back, 1)
-    restores = target is None or tuple(target.reshape(-1)[1:].tolist()) == value.shape_before
-    if any(pair is None for pair in found) or not restores:
-        r.emit(node, op, [value.layer], moves=value.moves)
-        return
-    weights = {role: pair for role, pair in zip(("gamma", "beta"), found, strict=True) if pair is not None}
+    if target is not None and tuple(target.reshape(-1)[1:].tolist()) != value.shape_before:
+        return None
+    channels = value.shape_before[0]
+    gamma, beta = (_per_channel(r, one, before, channels) for one, before in ((scaled, back), (shifted, scaled)))
+    if gamma is None or beta is None:
+        return None
     r.absorb([back.output[0], scaled.output[0], shifted.output[0]])
-    r.emit(shifted, GroupNorm(op.channels, op.eps, True, op.groups), [value.layer], weights)
+    return shifted, {"gamma": gamma, "beta": beta}
 
 
 def _per_channel(r: Reading, node: onnx.NodeProto, before: onnx.NodeProto, channels: int) -> tuple[str, Array] | None:
     """The name and values of the constant operand of `node`, if it is one number a channel."""
     at = 1 if node.input[0] == before.output[0] else 0
     value = r.constant(node, at)
-    if value is None or value.size != channels or value.ndim < 2 or value.shape[-3:-2] not in ((channels,), ()):
+    if value is None or value.size != channels or value.ndim < 2 or channels not in value.shape[:2]:
         return None
     return r.weight_name(node.input[at]), value.reshape(-1)
 

@@ -48,6 +48,10 @@ class Value:
             return inner
         return tuple(lo + n + hi for lo, n, hi in zip(self.before, inner, self.after, strict=True))
 
+    def after_move(self, op: Op) -> Value:
+        """It after one more move.  Raises: ShapeError."""
+        return replace(self, moves=then(self.moves, self.shape_before, op))
+
 
 class Reading:
     """A half-read graph. Readers of nodes ask it for attributes, constants and shapes, and add layers to it.
@@ -56,7 +60,9 @@ class Reading:
     batch: the batch size that the file states, or BATCH
     constants: values of tensors that do not depend on the image, by tensor name
     origin: for a constant that is a weight reshaped or transposed, the weight's name
-    is_ours: whether our own writer made the file, whose inner tensors are called after the layer they belong to
+    stored: the constants that the file keeps as weights
+    lists: lists of tensors, by name
+    is_ours: whether our own writer made the file, whose nodes are called after the layer that ends with them
     """
 
     def __init__(
@@ -74,7 +80,8 @@ class Reading:
         self.batch = dims[0].dim_value if dims and dims[0].dim_value > 0 else BATCH
         self.constants = constants
         self.origin: dict[str, str] = {}
-        self.stored = frozenset(constants)
+        self.stored = set(constants)
+        self.lists: dict[str, list[Value]] = {}
         self.is_ours = is_ours
         self._builder = Builder(graph.name or "onnx", shape)
         self._values = {entry.name: Value(INPUT, shape)}
@@ -85,8 +92,11 @@ class Reading:
         self._writers = {name: node for node in graph.node for name in node.output if name}
         self._readers: dict[str, list[onnx.NodeProto]] = {}
         for node in graph.node:
-            for name in node.input:
+            for name in (
+                node.input[:1] if node.op_type == "CastLike" else node.input
+            ):  # the other is asked its type only
                 self._readers.setdefault(name, []).append(node)
+        self._moved: dict[tuple[str, Op], str] = {}
 
     # Faults, attributes, constants.
 
@@ -129,7 +139,8 @@ class Reading:
 
     def is_constant(self, node: onnx.NodeProto) -> bool:
         """Whether nothing of `node` depends on the image's values: all inputs constant, or only a shape asked."""
-        return node.op_type in ASK_SHAPES or all(name in self.constants for name in node.input if name)
+        needed = node.input[:1] if node.op_type == "CastLike" else node.input
+        return node.op_type in ASK_SHAPES or all(name in self.constants for name in needed if name)
 
     def weight_name(self, tensor: str) -> str:
         """The name of the weight that a constant is, however it was reshaped."""
@@ -171,8 +182,7 @@ class Reading:
 
     def move(self, node: onnx.NodeProto, op: Op, value: Value | None = None, output: int = 0) -> None:
         """An output of `node` is its first input after a move.  Raises: ShapeError."""
-        start = self.moved(node) if value is None else value
-        self.give(node, replace(start, moves=then(start.moves, start.shape_before, op)), output)
+        self.give(node, (self.moved(node) if value is None else value).after_move(op), output)
 
     def moved(self, node: onnx.NodeProto, position: int = 0) -> Value:
         """An input of `node` whose padding, if any, is a layer by now; its moves may wait."""
@@ -208,16 +218,18 @@ class Reading:
         return self._builder.shape(layer)
 
     def _settle(self, tensor: str) -> None:
-        """Make layers of what waits before `tensor`; the last is called after it."""
+        """Make layers of what waits before `tensor`; the last is called after it. The same move is made once."""
         value = self._values[tensor]
         ops = list(plain(value.moves, value.shape_before))
         if value.before:
             ops.append(Pad(value.before, value.after, value=value.fill))
         layer, called = value.layer, self._called(tensor)
         for i, op in enumerate(ops):
-            is_last = i == len(ops) - 1
-            name = self._unique(called if is_last else f"{called}.{op.kind}")
-            layer = self._builder.add(op, layer, name=name, weights={}, path="")
+            key = layer, op
+            if key not in self._moved:
+                name = self._unique(called if i == len(ops) - 1 else f"{called}.{op.kind}")
+                self._moved[key] = self._builder.add(op, layer, name=name, weights={}, path="")
+            layer = self._moved[key]
         self._values[tensor] = Value(layer, self._builder.shape(layer))
 
     # Layers.
@@ -265,7 +277,13 @@ class Reading:
         self._values[node.output[0]] = value
 
     def _called(self, tensor: str) -> str:
+        """The name of the layer that writes `tensor`; our own writer's nodes bear it, the last one of each layer."""
         node = self._writers.get(tensor)
+        if self.is_ours and node is not None:
+            last = node
+            while not last.name and (after := self.readers(last.output[0])):
+                last = after[0]
+            return last.name or tensor
         return readable(node.name if node is not None and node.name and tensor in self._results else tensor)
 
     # Neighbours.
@@ -289,9 +307,9 @@ class Reading:
         """Whether a tensor is an output of the graph."""
         return tensor in self._results
 
-    def belongs(self, node: onnx.NodeProto, other: onnx.NodeProto) -> bool:
-        """Whether our own writer made `node` as a part of the layer whose last node is `other`."""
-        return self.is_ours and node.output[0].startswith(f"{other.output[0]}.")
+    def is_part(self, node: onnx.NodeProto) -> bool:
+        """Whether our own writer made `node` as a part, not the last, of a layer: such nodes have no name."""
+        return self.is_ours and not node.name
 
     def absorb(self, tensors: Iterable[str]) -> None:
         """Mark the nodes that write `tensors` as part of a layer added before their turn."""

@@ -16,9 +16,6 @@ def resize(r: Reading, node: onnx.NodeProto) -> None:
     """Resizing by whole factors or to a size."""
     shape = r.shape(node)
     sizes, factors = _resized_to(r, node, shape)
-    if sizes == shape:
-        r.alias(node, r.value(node))
-        return
     mode, is_old = r.attribute(node, "mode", "nearest"), node.op_type == "Upsample" or r.opset < 11
     grid = "asymmetric" if is_old else r.attribute(node, "coordinate_transformation_mode", "half_pixel")
     rounding = "floor" if is_old else r.attribute(node, "nearest_mode", "round_prefer_floor")

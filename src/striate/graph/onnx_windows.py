@@ -99,10 +99,15 @@ def conv(r: Reading, node: onnx.NodeProto) -> None:
 
 
 def weight_and_bias(r: Reading, node: onnx.NodeProto, weight: Array) -> dict[str, tuple[str, Array]]:
-    """The second and, where it is there, the third input by their roles."""
+    """The second and, where it is there, the third input by their roles.
+
+    Zeros that the file does not keep as a weight are an exporter's word for no bias.
+    """
     weights = {"weight": (r.weight_name(node.input[1]), weight)}
     if len(node.input) > 2 and node.input[2]:
-        weights["bias"] = (r.weight_name(node.input[2]), r.demand(node, 2, "bias"))
+        bias = r.demand(node, 2, "bias")
+        if node.input[2] in r.stored or bias.any():
+            weights["bias"] = (r.weight_name(node.input[2]), bias)
     return weights
 
 
@@ -168,7 +173,7 @@ def _pool_windows(r: Reading, node: onnx.NodeProto, fill: float | None) -> tuple
 def global_average(r: Reading, node: onnx.NodeProto) -> None:
     """A global average that keeps its axes; one layer with the flattening where our own writer says that it is."""
     flattening = r.sole_reader(node, "Flatten")
-    if flattening is not None and r.belongs(node, flattening):
+    if flattening is not None and r.is_part(node):
         r.absorb([flattening.output[0]])
         r.emit(flattening, GlobalAvgPool(), [r.layer(node)])
     else:

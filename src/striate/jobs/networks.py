@@ -36,13 +36,19 @@ def look_at(
 ) -> tuple[Network, tuple[str, ...], tuple[str, ...]]:
     """The network that `net` names, as `read_network` gives it, to be shown and not to be run.
 
-    Of a torch module, what striate does not know is there too, as layers of unknown kind; the weights have no values.
+    Of a torch module or an ONNX file, what striate does not know is there too, as layers of unknown kind; the weights
+    have no values.
     Second, what is to be said beside it; third, what is not known of it, and why, a line each.
     Raises: as `read_network`.
     """
     if CALLABLE.fullmatch(net) and input_shape is not None:
         network, remarks = captured(net, input_shape, strict=False)
         return network, remarks, unknown(network)
+    if Path(net).suffix == ".onnx":
+        from striate.graph.from_onnx import from_onnx
+
+        network = from_onnx(Path(net), input_shape, strict=False)
+        return network, (), unknown(network)
     return read_network(net, input_shape, classes), (), ()
 
 

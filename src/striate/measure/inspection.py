@@ -69,12 +69,17 @@ class Inspection:
             lines.append(line)
         return "\n".join([*lines, "-" * rule, *self.totals()])
 
+    @property
+    def macs_per_byte(self) -> float | None:
+        """Arithmetic intensity of the whole; None where no layer is known."""
+        return self.macs / self.moved_bytes if self.moved_bytes else None
+
     def totals(self) -> Iterator[str]:
         """The lines below the table."""
         padding = self.macs - self.macs_on_pixels
         share = f"{100 * padding / self.macs:.1f} %" if self.macs else "none"
         flops = "not defined for every layer" if self.flops is None else f"{self.flops:,}"
-        intensity = f"{self.macs / self.moved_bytes:.1f}"
+        intensity = "?" if self.macs_per_byte is None else f"{self.macs_per_byte:.1f}"
         least, bound = (">= ", "at least") if self.unknown else ("", "at most")
         yield (
             f"parameters {least}{self.parameters:,}   "
@@ -105,7 +110,7 @@ class Inspection:
             "peak_activation_bytes": self.peak_activation_bytes,
             "training_activation_bytes": self.training_activation_bytes,
             "moved_bytes": self.moved_bytes,
-            "macs_per_byte": self.macs / self.moved_bytes,
+            "macs_per_byte": self.macs_per_byte,
         }
         return {
             "network": self.network,
