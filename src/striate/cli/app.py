@@ -23,6 +23,7 @@ from striate.cli import (
     draw,
     evaluate,
     inspect,
+    lr,
     predict,
     preview,
     probe,
@@ -82,8 +83,8 @@ def _options(
 
 
 for _command in (
-    demo, inspect, draw, design, audit, preview, train, resume, runs, evaluate, probe, recalibrate, ship, verify, bench,
-    quantize, predict, claims,
+    demo, inspect, draw, design, audit, preview, lr, train, resume, runs, evaluate, probe, recalibrate, ship, verify,
+    bench, quantize, predict, claims,
 ):  # fmt: skip
     _command.register(app)
 

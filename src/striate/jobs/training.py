@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,9 @@ from striate.graph import Network, initialise
 from striate.jobs.fitting import fitting_batch, free_bytes
 from striate.jobs.spelled import CALLABLE, call, parse_shape, spelled_network
 from striate.report import draw_confusion, draw_curves
+from striate.train.binding import prepare as prepare_module
+from striate.train.binding import stepper_for
+from striate.train.find_rate import RateCurve, find_rate
 from striate.train.loop import build
 from striate.train.loop import resume as resume_loop
 from striate.train.loop import train as train_loop
@@ -99,6 +103,17 @@ def tuned(prepared: Prepared) -> Prepared:
     resolved, more = _resolved(recipe.changed(**values), prepared.dataset)
     kept = [choice for choice in prepared.choices if choice.name not in values]
     return Prepared(resolved, prepared.dataset, (*kept, *more, *found), asked)
+
+
+def find_rates(recipe: Recipe, steps: int, tell: Callable[[int, float], None]) -> tuple[Prepared, RateCurve]:
+    """Test learning rates on a copy of the network that `recipe` would train; nothing is written.
+
+    Raises: as `prepare`; RunError if the loss fell at no rate.
+    """
+    prepared = prepare(recipe)
+    quiet = prepared.recipe.changed(averaging="none")
+    module = prepare_module(build(build_module, quiet, prepared.dataset.classes), quiet)
+    return prepared, find_rate(stepper_for(module, prepared.dataset, quiet), steps, tell)
 
 
 def run(prepared: Prepared, out: Path, observer: Observer) -> Result:

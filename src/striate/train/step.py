@@ -81,14 +81,18 @@ class Stepper:
         return Stepper.of(copy.deepcopy(self.module), self.feed, self.recipe, self.total_steps, self.class_weights)
 
     def __call__(self, epoch: int, step: int, rate_factor: float = 1.0) -> Outcome:
-        """Update the weights once, at the schedule's rate times rate_factor.
+        """Update the weights once, at the schedule's rate times rate_factor.  Raises: as `update`."""
+        rate = learning_rate(epoch * self.feed.steps + step, self.total_steps, self.recipe)
+        return self.update(epoch, step, rate_factor * rate)
+
+    def update(self, epoch: int, step: int, rate: float) -> Outcome:
+        """Update the weights once, at this rate.
 
         Dropout and the like draw from f(seed, epoch, step).
         Raises: DivergedError, before the update, if the loss is not finite.
         """
         start = time.perf_counter()
         done_steps = epoch * self.feed.steps + step
-        rate = rate_factor * learning_rate(done_steps, self.total_steps, self.recipe)
         images, labels = self.feed.batch(epoch, step)
         chance = int(bits(self.recipe.seed, "step", epoch, step)[0] >> 1)
         torch.default_generator.manual_seed(chance)
