@@ -2,8 +2,10 @@
 
 It commutes, channel by channel, with
 
-- max pooling, where no scale is negative (a negative one turns maxima into minima);
-- average pooling of every kind, where no padded zero is counted (a zero is not shifted);
+- max pooling, also global or adaptive, where no scale is negative (a negative one turns maxima into minima);
+- average pooling of every kind and blurring, where no padded zero is counted (a zero is not shifted);
+- resizing, by the nearest pixel or linearly: the shares of the pixels add up to 1;
+- slices, channel and pixel shuffles and other moves, where each channel's values stay in one channel;
 - concatenation, where each branch receives its part of the channels;
 - identity, dropout, and flattening of 1 x 1 maps.
 
@@ -21,26 +23,13 @@ from itertools import pairwise
 import numpy as np
 
 from striate.graph import Network, Node
-from striate.ops import (
-    AdaptiveAvgPool,
-    Array,
-    AvgPool,
-    BatchNorm,
-    Concat,
-    Conv,
-    ConvTranspose,
-    Flatten,
-    GlobalAvgPool,
-    Identity,
-    Linear,
-    MaxPool,
-)
-from striate.rewrite.affine import averages_only_pixels, fault
+from striate.ops import Array, BatchNorm, Concat, Conv, ConvTranspose, Flatten, Linear
+from striate.rewrite.affine import fault
+from striate.rewrite.crossing import CROSSED, SEVERAL, channels_before, clash
 from striate.rewrite.edit import Change, View, everywhere
 from striate.rewrite.note import Note
 
 NAME = "hoist_batch_norm"
-CROSSED = (MaxPool, AvgPool, AdaptiveAvgPool, GlobalAvgPool, Concat, Flatten, Identity)  # a dropout is an Identity
 
 
 def hoist_batch_norm(network: Network) -> tuple[Network, tuple[Note, ...]]:
@@ -52,18 +41,16 @@ def _hoist(view: View, bn: Node) -> Change | str | None:
     if not isinstance(bn.op, BatchNorm):
         return None
     crossed = view.source(bn)
-    if crossed is None or not isinstance(crossed.op, CROSSED):
+    if crossed is None or not isinstance(crossed.op, (*CROSSED, Concat)):
         return None
     weights = view.weights(bn)
-    if reason := fault(bn.op, weights) or _obstacle(view, bn.inputs[0], bn.op.scale_shift(weights)[0]):
+    if reason := fault(bn.op, weights) or _obstacle(view, bn.inputs[0], *bn.op.scale_shift(weights)):
         return reason
-    widths = [view.shapes[name][0] for name in crossed.inputs]
-    ends = np.cumsum([0, *widths])
     moved, arrays = [], dict[str, Array]()
-    for i, (name, (start, stop)) in enumerate(zip(crossed.inputs, pairwise(ends), strict=True)):
-        called = view.free(f"{bn.name}.before.{i}" if len(widths) > 1 else f"{bn.name}.before")
-        branch = {role: array[start:stop] for role, array in weights.items()}
-        node, named = view.weighted(called, replace(bn.op, channels=widths[i]), (name,), branch, bn)
+    for i, (name, channels) in enumerate(zip(crossed.inputs, _parts(view, crossed), strict=True)):
+        called = view.free(f"{bn.name}.before.{i}" if len(crossed.inputs) > 1 else f"{bn.name}.before")
+        branch = {role: array[channels] for role, array in weights.items()}
+        node, named = view.weighted(called, replace(bn.op, channels=len(channels)), (name,), branch, bn)
         moved.append(node)
         arrays |= named
     after = replace(crossed, name=bn.name, inputs=tuple(node.name for node in moved))
@@ -71,8 +58,19 @@ def _hoist(view: View, bn: Node) -> Change | str | None:
     return Change(bn.name, what, {crossed.name: (), bn.name: (*moved, after)}, arrays)
 
 
-def _obstacle(view: View, name: str, scale: Array) -> str:
-    """Why a norm with these scales cannot move up from the tensor `name` to a layer that takes it; empty if it can."""
+def _parts(view: View, node: Node) -> list[Array]:
+    """For each input of a layer, the channel of its result that each of the input's channels becomes part of.
+
+    A channel that nothing reads may get any norm; it gets the last one's.
+    """
+    if isinstance(node.op, Concat):
+        ends = np.cumsum([0, *(view.shapes[name][0] for name in node.inputs)])
+        return [np.arange(start, stop) for start, stop in pairwise(ends)]
+    return [channels_before(node.op, view.shapes[node.inputs[0]], view.shapes[node.name])]
+
+
+def _obstacle(view: View, name: str, scale: Array, shift: Array) -> str:
+    """Why a norm cannot move up from the tensor `name` to a layer that takes it; empty if it can."""
     node = view.nodes.get(name)
     if node is None:
         return "no layer that could take it stands before"
@@ -80,21 +78,17 @@ def _obstacle(view: View, name: str, scale: Array) -> str:
         return f"would have to cross {name}, whose result is needed elsewhere as well"
     if isinstance(node.op, Conv | ConvTranspose | Linear):
         return ""
-    if not isinstance(node.op, CROSSED):
+    if not isinstance(node.op, (*CROSSED, Concat)):
         return f"would have to cross {node.op.kind} {name}, with which it does not commute"
-    if reason := _clash(view, node, scale):
+    parts = _parts(view, node)
+    if reason := clash(node.op, name, scale, shift) or _parted(node, parts):
         return reason
-    ends = np.cumsum([view.shapes[i][0] for i in node.inputs])[:-1]
-    branches = zip(node.inputs, np.split(scale, ends), strict=True)
-    return next((why for i, part in branches if (why := _obstacle(view, i, part))), "")
+    ways = zip(node.inputs, parts, strict=True)
+    return next((why for i, part in ways if (why := _obstacle(view, i, scale[part], shift[part]))), "")
 
 
-def _clash(view: View, node: Node, scale: Array) -> str:
-    """Why the layer itself does not commute with the norm; empty if it does."""
-    if isinstance(node.op, MaxPool) and (scale < 0).any():
-        return f"max_pool {node.name} does not commute with the negative scale of channel {int(np.argmax(scale < 0))}"
-    if isinstance(node.op, AvgPool) and not averages_only_pixels(node.op):
-        return f"avg_pool {node.name} counts padded zeros, which the shift must not reach"
-    if isinstance(node.op, Flatten) and len(scale) != view.shapes[node.inputs[0]][0]:
-        return f"flatten {node.name} gives every position of a channel its own norm"
-    return ""
+def _parted(node: Node, parts: list[Array]) -> str:
+    if not any((channels == SEVERAL).any() for channels in parts):
+        return ""
+    how = "gives every position of a channel its own norm" if isinstance(node.op, Flatten) else "parts channels"
+    return f"{node.op.kind} {node.name} {how}"

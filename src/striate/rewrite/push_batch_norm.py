@@ -2,25 +2,24 @@
 
     conv(s x + t):  W'[o, c, k] = W[o, c, k] s[c];   b'[o] = b[o] + sum over c, k of W[o, c, k] t[c]
 
-Flattening and global averages may stand between: flattened, the scale and shift of a channel belong to each of its
-H W features; averaged, they stay as they are.
+Layers without weights that commute with it (`crossing.py`) may stand between: flattened, the scale and shift of a
+channel belong to each of its H W features; split into slices, each part has its own; averaged, they stay as they are.
 
 Legal: every reader is, over such layers that nothing else reads, a convolution (of any groups, stride, dilation) or
 a dense layer, and none of the tensors that change is the network's result. A convolution must not pad with zeros:
 the shift belongs to the pixels and not to the zeros around them. Where every shift is 0, padding does no harm.
-Keeps: function. The layers that take it keep their names, because they write what they wrote; a flattening or
-average in between writes something else now, so it has a new name.
+Keeps: function. The layers that take it keep their names, because they write what they wrote; what stands between
+writes something else now, so it has a new name.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import numpy as np
+from dataclasses import dataclass, replace
 
 from striate.graph import Network, Node
-from striate.ops import Array, BatchNorm, Conv, Flatten, GlobalAvgPool, Linear
+from striate.ops import Array, BatchNorm, Conv, Linear
 from striate.rewrite.affine import after_affine, fault, pads
+from striate.rewrite.crossing import CROSSED, SEVERAL, channels_after, clash
 from striate.rewrite.edit import Change, View, everywhere
 from striate.rewrite.note import Note
 
@@ -32,45 +31,40 @@ def push_batch_norm(network: Network) -> tuple[Network, tuple[Note, ...]]:
     return everywhere(network, NAME, _push)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Way:
+    """From a norm down to the layer that takes it: the nodes, the last among them, and the affine map that arrives."""
+
+    nodes: tuple[Node, ...]
+    scale: Array
+    shift: Array
+
+    @property
+    def last(self) -> Node:
+        """The layer that takes the norm."""
+        return self.nodes[-1]
+
+
 def _push(view: View, bn: Node) -> Change | str | None:
     if not isinstance(bn.op, BatchNorm):
         return None
-    if reason := why_not(view, bn):
-        return reason
-    scale, shift = bn.op.scale_shift(view.weights(bn))
+    ways = _ways(view, bn)
+    if isinstance(ways, str):
+        return ways
     places: dict[str, tuple[Node, ...]] = {bn.name: ()}
     arrays: dict[str, Array] = {}
-    taken = []
-    for reader in unique(view.readers[bn.name]):
-        way = way_down(view, reader)
-        nodes, named = _taken(view, way, bn, scale, shift)
-        places |= {node.name: () for node in way[:-1]} | {way[-1].name: nodes}
+    for way in ways:
+        nodes, named = _taken(view, way, bn)
+        places |= {node.name: () for node in way.nodes[:-1]} | {way.last.name: nodes}
         arrays |= named
-        taken.append(f"{way[-1].op.kind} {way[-1].name}")
-    return Change(way[-1].name, f"batch_norm {bn.name} folded forward into {', '.join(taken)}", places, arrays)
+    taken = ", ".join(f"{way.last.op.kind} {way.last.name}" for way in ways)
+    return Change(ways[-1].last.name, f"batch_norm {bn.name} folded forward into {taken}", places, arrays)
 
 
 def why_not(view: View, bn: Node) -> str:
-    """Why no reader can take the norm, as a clause about it; empty if all can."""
-    assert isinstance(bn.op, BatchNorm)  # noqa: S101 - the callers have seen to it
-    weights = view.weights(bn)
-    if reason := fault(bn.op, weights):
-        return reason
-    if bn.name == view.network.output:
-        return "is the network's result"
-    shift = bn.op.scale_shift(weights)[1]
-    readers = unique(view.readers[bn.name])
-    if not readers:
-        return "is read by no layer"
-    return next((why for node in readers if (why := _obstacle(way_down(view, node), shift))), "")
-
-
-def way_down(view: View, node: Node) -> list[Node]:
-    """From `node` down over flattenings and global averages, each read by one layer, to the first other layer."""
-    way = [node]
-    while isinstance(way[-1].op, Flatten | GlobalAvgPool) and (reader := view.owner(way[-1].name)):
-        way.append(reader)
-    return way
+    """Why the readers of a norm cannot take it, as a clause about it; empty if they can."""
+    ways = _ways(view, bn)
+    return ways if isinstance(ways, str) else ""
 
 
 def unique(nodes: list[Node]) -> list[Node]:
@@ -78,30 +72,55 @@ def unique(nodes: list[Node]) -> list[Node]:
     return list({node.name: node for node in nodes}.values())
 
 
-def _obstacle(way: list[Node], shift: Array) -> str:
-    last = way[-1]
-    if isinstance(last.op, Flatten | GlobalAvgPool):
-        return f"is read by {last.op.kind} {last.name}, whose result is needed elsewhere or is the network's"
+def _ways(view: View, bn: Node) -> list[_Way] | str:
+    """The ways to all that take the norm, or why there are none."""
+    assert isinstance(bn.op, BatchNorm)  # noqa: S101 - the callers have seen to it
+    weights = view.weights(bn)
+    if reason := fault(bn.op, weights):
+        return reason
+    if bn.name == view.network.output:
+        return "is the network's result"
+    ways = []
+    for node in unique(view.readers[bn.name]):
+        way = _way_down(view, node, *bn.op.scale_shift(weights))
+        if isinstance(way, str):
+            return way
+        ways.append(way)
+    return ways or "is read by no layer"
+
+
+def _way_down(view: View, first: Node, scale: Array, shift: Array) -> _Way | str:
+    """Over layers that commute with the norm, each read by one layer, to the first that has weights."""
+    nodes = [first]
+    while isinstance(nodes[-1].op, CROSSED):
+        node = nodes[-1]
+        if reason := clash(node.op, node.name, scale, shift):
+            return reason
+        channels = channels_after(node.op, view.shapes[node.inputs[0]], view.shapes[node.name])
+        if (channels == SEVERAL).any():
+            return f"would have to cross {node.op.kind} {node.name}, which mixes channels"
+        reader = view.owner(node.name)
+        if reader is None:
+            return f"is read by {node.op.kind} {node.name}, whose result is needed elsewhere or is the network's"
+        scale, shift = scale[channels], shift[channels]
+        nodes.append(reader)
+    last = nodes[-1]
     if not isinstance(last.op, Conv | Linear):
         return f"is read by {last.op.kind} {last.name}, which has no weights that could take it"
     if pads(last.op) and shift.any():
         return f"is read by conv {last.name}, whose zero padding the shift must not reach"
-    return ""
+    return _Way(tuple(nodes), scale, shift)
 
 
-def _taken(
-    view: View, way: list[Node], bn: Node, scale: Array, shift: Array
-) -> tuple[tuple[Node, ...], dict[str, Array]]:
+def _taken(view: View, way: _Way, bn: Node) -> tuple[tuple[Node, ...], dict[str, Array]]:
     """The nodes of the way after the fold, and the arrays of the last."""
     nodes: list[Node] = []
     read = bn.inputs[0]
-    for node in way[:-1]:
+    for node in way.nodes[:-1]:
         nodes.append(replace(node, name=view.free(f"{node.name}.unnormed"), inputs=(read,)))
         read = nodes[-1].name
-    last = way[-1]
-    assert isinstance(last.op, Conv | Linear)  # noqa: S101 - _obstacle has seen to it; this tells the type checker
-    features = view.shapes[last.inputs[0]][0]
-    repeated = (np.repeat(values, features // len(values)) for values in (scale, shift))
-    arrays = after_affine(last.op, view.weights(last), *repeated)
-    node, named = view.weighted(last.name, replace(last.op, bias=True), (read,), arrays, last)
+    assert isinstance(way.last.op, Conv | Linear)  # noqa: S101 - `_way_down` has seen to it
+    arrays = after_affine(way.last.op, view.weights(way.last), way.scale, way.shift)
+    op = replace(way.last.op, bias=True)
+    node, named = view.weighted(way.last.name, op, (read,), arrays, way.last)
     return (*nodes, node), named
