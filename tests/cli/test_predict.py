@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import json
 import os
 import struct
@@ -15,8 +16,10 @@ import pytest
 
 import predicted
 from striate.cli import meter
+from striate.cli.predict import predict as command
 from striate.data.folders import SUFFIXES
 from striate.runtime import Engine
+from striate.runtime.predict import BATCH_IMAGES
 
 COUNT = 6
 
@@ -130,6 +133,16 @@ def test_progress_without_a_known_end(striate, small, shots, tmp_path, monkeypat
     lines = striate("predict", small, shots, "-o", tmp_path / "r.csv", "--batch", "4").err.splitlines()
     assert [line.rpartition(",")[0] for line in lines[:2]] == ["  predicting: 4 images", "  predicting: 6 images"]
     assert lines[0].endswith(" a second")
+
+
+def test_a_bad_image_is_named_over_the_bar_on_a_terminal(striate, small, shots, monkeypatch):
+    (shots / "cat" / "1.jpg").write_bytes(b"")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    assert f"\r\x1b[Kstriate: {shots}/cat/1.jpg: not an image" in striate("predict", small, shots).err
+
+
+def test_the_batch_is_what_the_library_takes():
+    assert inspect.signature(command).parameters["batch"].default == BATCH_IMAGES
 
 
 def test_options_that_do_not_fit(striate, small, shots, tmp_path):

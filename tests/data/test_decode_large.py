@@ -82,6 +82,13 @@ def test_whole_where_sides_do_not_divide_or_little_is_left_or_it_is_no_jpeg(draf
     assert drafts == []
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_part_is_chosen_for_the_image_as_it_stands_upright(drafts, orientation):
+    is_turned = orientation >= 5
+    decode(photo(*((168, 264) if is_turned else (264, 168)), orientation=orientation), preprocessing("crop"))
+    assert drafts == [(33, 21) if is_turned else (21, 33)]
+
+
 def test_gray_comes_from_the_same_part(drafts):
     file = photo(264, 168)
     gray = decode(file, preprocessing("crop", channels=1))[0].astype(float)

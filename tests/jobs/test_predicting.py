@@ -115,8 +115,9 @@ def test_killed_from_outside_it_goes_on(tmp_path, model, sources):
     assert written(tmp_path / "killed", model, sources, ".parquet") == wanted
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
-def test_what_is_done_is_told_and_not_done_again(tmp_path, model, sources, suffix, monkeypatch):
+@pytest.mark.parametrize(("suffix", "stop_after"), [(".csv", 3), (".jsonl", 7), (".parquet", 8)])
+def test_what_is_done_is_told_and_not_done_again(tmp_path, model, sources, suffix, stop_after):
+    """Stopped in the folder, within the tar file, and after the last batch."""
     if suffix == ".parquet":
         pytest.importorskip("pyarrow")
     wanted = written(tmp_path / "whole", model, sources, suffix)
@@ -129,7 +130,7 @@ def test_what_is_done_is_told_and_not_done_again(tmp_path, model, sources, suffi
 
     def stop(batch):
         told.append(batch)
-        if len(told) == 3:
+        if len(told) == stop_after:
             raise StopError
 
     with pytest.raises(StopError):

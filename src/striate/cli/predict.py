@@ -157,9 +157,10 @@ def _metered(batches: Iterator[Batch]) -> Iterator[Result]:
 def _name_unreadable(batch: Batch) -> None:
     from striate.runtime.predict import Unreadable
 
+    over_the_bar = "\r\x1b[K" if sys.stderr.isatty() else ""
     for one in batch:
         if isinstance(one, Unreadable):
-            note(f"striate: {_printable(one.reason)}")
+            note(f"{over_the_bar}striate: {_printable(one.reason)}")
 
 
 def _line(one: Prediction, classes: tuple[str, ...], top: int) -> str:

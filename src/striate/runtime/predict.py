@@ -95,7 +95,7 @@ def versions(engine: str) -> dict[str, str]:
 def run(engine: Engine, work: Iterable[Work], batch_images: int, threads: int) -> Iterator[tuple[Result, ...]]:
     """The results of each batch that is left of the work, in order.
 
-    A damaged container ends it with a DataError, after the results of all that stood before.
+    A damaged container ends it with a DataError, after the results of all whole batches before the damage.
     """
 
     def todo() -> Iterator[tuple[Encoded, ...] | DataError]:
