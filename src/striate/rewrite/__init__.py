@@ -10,6 +10,7 @@ from striate.rewrite.engine import PASSES as PASSES
 from striate.rewrite.engine import Rewritten as Rewritten
 from striate.rewrite.engine import rewrite as rewrite
 from striate.rewrite.fold_batch_norm import fold_batch_norm as fold_batch_norm
+from striate.rewrite.fold_constants import fold_constants as fold_constants
 from striate.rewrite.hoist_batch_norm import hoist_batch_norm as hoist_batch_norm
 from striate.rewrite.merge_batch_norms import merge_batch_norms as merge_batch_norms
 from striate.rewrite.merge_branches import merge_branches as merge_branches

@@ -13,6 +13,7 @@ from striate.rewrite.constant_channel import constant_channel
 from striate.rewrite.drop_dead_channels import drop_dead_channels
 from striate.rewrite.drop_identities import drop_identities
 from striate.rewrite.fold_batch_norm import fold_batch_norm
+from striate.rewrite.fold_constants import fold_constants
 from striate.rewrite.hoist_batch_norm import hoist_batch_norm
 from striate.rewrite.merge_batch_norms import merge_batch_norms
 from striate.rewrite.merge_branches import merge_branches
@@ -26,6 +27,7 @@ from striate.rewrite.push_strides import push_strides
 PASSES: Mapping[str, Pass] = MappingProxyType(
     {
         "drop_identities": drop_identities,  # first: a dropout must not stand between a convolution and its norm
+        "fold_constants": fold_constants,  # before the norms, which it makes fewer, or new ones
         "merge_batch_norms": merge_batch_norms,
         "hoist_batch_norm": hoist_batch_norm,  # before the fold, which takes what arrives at a convolution
         "fold_batch_norm": fold_batch_norm,

@@ -1,0 +1,153 @@
+"""Compute beforehand what does not depend on the image, and leave out what the result does not depend on.
+
+- A branch whose values are known (all its weights are 0, as behind a norm with every gamma 0) is a number a channel:
+  added, it is a shift, multiplied, a scale, and where it is 0 or 1, nothing.
+- A stored factor or summand (`scale`, `shift`, `affine`) after a layer with weights goes into these; two in a row are
+  one.
+- A layer that no way leads from to the result is removed.
+
+What an ONNX file computes from stored numbers alone is folded when the file is read (`graph/onnx_constants.py`).
+
+Legal: the layer that takes a factor or summand is read by it alone, and its result is not the network's; the factor
+is one a channel. A sum or product with a known branch has its shape from the others. Numbers must be finite.
+Keeps: function. What stands for a layer takes its name, because it writes what that wrote.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from striate.graph import Network, Node
+from striate.ops import (
+    Activation,
+    Add,
+    Affine,
+    Array,
+    BatchNorm,
+    Conv,
+    ConvTranspose,
+    Identity,
+    Linear,
+    Mul,
+    Scale,
+    Shift,
+)
+from striate.rewrite.affine import fault, norm_of
+from striate.rewrite.crossing import CROSSED, SEVERAL, channels_after, clash
+from striate.rewrite.edit import Change, View, everywhere, rebuilt
+from striate.rewrite.fold_batch_norm import folded_weights
+from striate.rewrite.note import Applied, Note
+
+NAME = "fold_constants"
+
+
+def fold_constants(network: Network) -> tuple[Network, tuple[Note, ...]]:
+    """Return the network with all that is known computed, and what became of each layer."""
+    network, notes = everywhere(network, NAME, _fold)
+    needed = {network.output}
+    for node in reversed(network.nodes):
+        needed |= set(node.inputs) if node.name in needed else set()
+    unused = [node.name for node in network if node.name not in needed]
+    if not unused:
+        return network, notes
+    nodes = [node for node in network if node.name in needed]
+    gone = (Applied(NAME, name, "removed, since the result does not depend on it") for name in unused)
+    return rebuilt(network, nodes, network.weights, network.output), (*gone, *notes)
+
+
+def _fold(view: View, node: Node) -> Change | str | None:
+    if isinstance(node.op, Add | Mul):
+        return _with_known(view, node, node.op)
+    numbers = _numbers(view, node)
+    before = view.source(node)
+    if numbers is None or before is None or view.owner(before.name) is not node:
+        return None
+    if isinstance(before.op, Affine) and isinstance(node.op, Affine):
+        one = Affine(before.op.scale * node.op.scale, before.op.shift * node.op.scale + node.op.shift)
+        new = replace(node, op=one, inputs=before.inputs)
+        return Change(node.name, f"made one with affine {before.name}", {before.name: (), node.name: (new,)})
+    if not isinstance(before.op, Conv | ConvTranspose | Linear):
+        return None
+    scale, shift = numbers
+    arrays = folded_weights(before.op, view.weights(before), *norm_of(scale, np.zeros_like(scale), shift))
+    new, arrays = view.weighted(node.name, replace(before.op, bias=True), before.inputs, arrays, before)
+    what = f"folded into {before.op.kind} {before.name}"
+    return Change(node.name, what, {before.name: (), node.name: (new,)}, arrays)
+
+
+def _numbers(view: View, node: Node) -> tuple[Array, Array] | None:
+    """scale and shift of a layer that multiplies by or adds stored numbers, one a channel; None for any other."""
+    channels = view.shapes[node.inputs[0]][0]
+    dtype = next((array.dtype for array in view.network.weights.values()), np.dtype(np.float64))
+    one, zero = np.ones(channels, dtype), np.zeros(channels, dtype)
+    if isinstance(node.op, Affine):
+        found = one * dtype.type(node.op.scale), zero + dtype.type(node.op.shift)
+    elif isinstance(node.op, Scale) and set(node.op.shape[1:]) <= {1}:
+        found = one * view.weights(node)["weight"].reshape(-1), zero
+    elif isinstance(node.op, Shift) and set(node.op.shape[1:]) <= {1}:
+        found = one, zero + view.weights(node)["bias"].reshape(-1)
+    else:
+        return None
+    return found if np.isfinite(found).all() else None
+
+
+def _with_known(view: View, node: Node, op: Add | Mul) -> Change | None:
+    """A sum or product of which some inputs are known and others are not."""
+    values = [_known(view, name) for name in node.inputs]
+    rest = tuple(name for name, value in zip(node.inputs, values, strict=True) if value is None)
+    known = [value for value in values if value is not None]
+    shape = view.shapes[node.name]
+    if not known or not rest or any(len(value) != shape[0] for value in known):
+        return None
+    if not any(view.shapes[name] == shape for name in rest):
+        return None
+    together = np.sum(known, axis=0) if isinstance(op, Add) else np.prod(known, axis=0)
+    neutral = bool((together == (0 if isinstance(op, Add) else 1)).all())
+    what = f"{len(known)} known input{'s' if len(known) > 1 else ''} of {op.kind} {node.name} computed"
+    if len(rest) > 1:
+        return Change(node.name, what, {node.name: (replace(node, inputs=rest),)}) if neutral else None
+    if neutral:
+        return Change(node.name, what, {node.name: (replace(node, op=Identity(), inputs=rest),)})
+    one, zero = np.ones_like(together), np.zeros_like(together)
+    norm, arrays = norm_of(*((one, zero, together) if isinstance(op, Add) else (together, zero, zero)))
+    new, arrays = view.weighted(node.name, norm, rest, arrays, node)
+    return Change(node.name, what, {node.name: (new,)}, arrays)
+
+
+def _known(view: View, name: str) -> Array | None:
+    """The value of each channel of a tensor that is the same on every image and at every place; None if it is not."""
+    node = view.nodes.get(name)
+    if node is None:
+        return None
+    weights = view.weights(node)
+    if isinstance(node.op, Conv | ConvTranspose | Linear):
+        bias = weights.get("bias", np.zeros(view.shapes[name][0], weights["weight"].dtype))
+        return None if weights["weight"].any() or not np.isfinite(bias).all() else bias
+    if isinstance(node.op, BatchNorm):
+        return _known_norm(view, node, node.op)
+    value = _known(view, node.inputs[0])
+    return None if value is None else _passed_on(view, node, value)
+
+
+def _passed_on(view: View, node: Node, value: Array) -> Array | None:
+    """What a layer without weights makes of channels that are `value` everywhere; None where they no longer are."""
+    if isinstance(node.op, Activation):
+        activated: Array = node.op.forward([value], {})
+        return activated
+    if not isinstance(node.op, CROSSED) or clash(node.op, node.name, np.zeros_like(value), value):
+        return None
+    channels = channels_after(node.op, view.shapes[node.inputs[0]], view.shapes[node.name])
+    return None if (channels == SEVERAL).any() else value[channels]
+
+
+def _known_norm(view: View, node: Node, op: BatchNorm) -> Array | None:
+    weights = view.weights(node)
+    if fault(op, weights):
+        return None
+    scale, shift = op.scale_shift(weights)
+    value = _known(view, node.inputs[0])
+    if value is None and scale.any():
+        return None
+    return shift if value is None else scale * value + shift
