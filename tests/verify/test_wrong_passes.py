@@ -17,12 +17,16 @@ from striate.ops import (
     Add,
     AvgPool,
     BatchNorm,
+    ChannelShuffle,
     Conv,
     ConvTranspose,
     Flatten,
     GlobalAvgPool,
     Linear,
     MaxPool,
+    Pad,
+    Scale,
+    Slice,
 )
 from striate.rewrite import PASSES, rewrite
 from striate.verify import input_cases, prove
@@ -107,6 +111,11 @@ def other_groups(op, values, ndim):
     return np.broadcast_to(values[:slots], (op.out_channels, slots)).reshape(-1, slots, *(1,) * (ndim - 2))
 
 
+def in_place(op, read, written):
+    """A channel is taken to stay where it was."""
+    return np.arange(read[0])
+
+
 def position_first(op, weights, scale, shift):
     """A flattened map read position by position instead of channel by channel."""
     return AFTER_AFFINE(op, weights, *(v.reshape(4, -1).T.ravel() for v in (scale, shift)))
@@ -166,10 +175,60 @@ FAULTS = {
         without_the_ones,
     ),
     "negative scale over max pooling": Fault(
-        "bn", conv_then(MaxPool(PADDED), (0.7, -1.3, 0.9, 1.8)), "hoist_batch_norm", "_clash", nothing
+        "bn", conv_then(MaxPool(PADDED), (0.7, -1.3, 0.9, 1.8)), "hoist_batch_norm", "clash", nothing
     ),
     "shift over padding that average pooling counts": Fault(
-        "bn", conv_then(AvgPool(PADDED)), "hoist_batch_norm", "_clash", nothing
+        "bn", conv_then(AvgPool(PADDED)), "hoist_batch_norm", "clash", nothing
+    ),
+    "norm of shuffled channels in the old order": Fault(
+        "bn",
+        Layers((3, 8, 11))
+        .then("conv", Conv(3, 4, SAME))
+        .then("mix", ChannelShuffle(2))
+        .then("bn", BatchNorm(4))
+        .network(**norm()),
+        "hoist_batch_norm",
+        "channels_before",
+        in_place,
+    ),
+    "norm of a slice taken from the first channels": Fault(
+        "conv",
+        late(("part", Slice(((1, 3, 1), (None, None, 1), (None, None, 1)))), ("conv", Conv(2, 5, VALID))),
+        "push_batch_norm",
+        "channels_after",
+        lambda op, read, written: np.arange(written[0]),
+    ),
+    "norm over a border of another number": Fault(
+        "conv",
+        late(("pad", Pad((0, 1, 0), (0, 0, 2), value=0.5)), ("conv", Conv(4, 5, VALID))),
+        "push_batch_norm",
+        "clash",
+        nothing,
+    ),
+    "preparation of pixels without border": Fault(
+        "conv",
+        Layers((4, 7, 11)).then("bn", BatchNorm(4)).then("conv", Conv(4, 5, SAME)).network(**norm()),
+        "absorb_input_norm",
+        "taking_one",
+        without_the_ones,
+    ),
+    "beta of a branch with gamma 0 lost": Fault(
+        "sum",
+        Layers((4, 7, 11))
+        .then("bn", BatchNorm(4))
+        .then("relu", Activation())
+        .then("sum", Add(), "relu", "input")
+        .network(**norm(gamma=(0, 0, 0, 0))),
+        "fold_constants",
+        "_known_norm",
+        lambda view, node, op: np.zeros(op.channels),
+    ),
+    "stored factor along the input": Fault(
+        "scale",
+        Layers((4,)).then("fc", Linear(4, 4)).then("scale", Scale((4,))).network(scale__weight=[0.5, 2.0, -1.0, 3.0]),
+        "fold_constants",
+        "folded_weights",
+        input_axis,
     ),
     "norms in the wrong order": Fault(
         "bn2",
