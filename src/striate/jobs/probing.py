@@ -22,6 +22,7 @@ from striate.graph import Network
 from striate.jobs.spelled import CALLABLE, call
 from striate.ops import Array, Shape
 from striate.probe import (
+    EvidenceProbe,
     activations,
     batch_norm,
     consistency,
@@ -111,7 +112,7 @@ def probe(
     x = normalise(_test_images(target, data, images), target.preprocessing) if of_images else np.zeros(0)
     found: dict[str, Probe] = {}
     for done, name in enumerate(of_images):
-        found[name] = OF_IMAGES[name](target.network, x)
+        found[name] = _named(OF_IMAGES[name](target.network, x), target.classes)
         tell(done + 1, len(of_images))
     if OF_THE_RUN in wanted:
         found[OF_THE_RUN] = covariate_shift(target.network.name, target.shift)
@@ -131,6 +132,13 @@ def source_of(target: Target, data: str) -> str:
     if not (data or target.data):
         raise UsageError(f"{target.network.name}: does not say what it was trained on; name the images as DATA")
     return data or target.data
+
+
+def _named(found: Probe, classes: tuple[str, ...]) -> Probe:
+    """The probe, its answer called by the name of its class where that is known."""
+    if isinstance(found, EvidenceProbe) and found.answer is not None and classes:
+        return replace(found, label=classes[found.answer])
+    return found
 
 
 def _is_shipped(path: Path) -> bool:

@@ -24,6 +24,7 @@ class EvidenceProbe:
     maps: the first feature maps of `maps_layer` (K, h, w)
     grad_cam: (h, w) of `cam_layer`, in logits, not negative; occlusion: (H, W), by how many logits the answer falls
     when a patch of `patch_px` centred there is 0, which is the mean colour of normalised images
+    label: the name of the answer's class, where somebody knows it
     """
 
     network: str
@@ -36,6 +37,7 @@ class EvidenceProbe:
     grad_cam: Array | None
     occlusion: Array | None
     patch_px: int
+    label: str = ""
     why_not: tuple[str, ...] = ()
 
     @property
@@ -45,7 +47,7 @@ class EvidenceProbe:
 
     def lines(self) -> list[str]:
         """Where the evidence is, in words."""
-        said = [] if self.answer is None else [f"answer {self.answer}, logit {self.logit:.3g}"]
+        said = [self.title()] if self.answer is not None else []
         if self.occlusion is not None:
             said.append(self._hidden(self.occlusion))
         if self.grad_cam is not None:
@@ -53,6 +55,13 @@ class EvidenceProbe:
             units = "x".join(map(str, self.grad_cam.shape))
             said.append(f"Grad-CAM at {self.cam_layer} ({units} units) peaks at unit {row}, {column}")
         return [*said, *(f"not measured: {why}" for why in self.why_not)]
+
+    def title(self) -> str:
+        """The answer, its class by name if that is known, and its logit."""
+        if self.answer is None:
+            return "no answer"
+        name = f" ({self.label})" if self.label else ""
+        return f"answer {self.answer}{name}, logit {self.logit:.3g}"
 
     def _hidden(self, occlusion: Array) -> str:
         """What a hidden patch costs, or that none costs anything."""
@@ -66,7 +75,8 @@ class EvidenceProbe:
         """Plain JSON values, the maps as nested lists."""
         named = {"grad_cam": self.grad_cam, "occlusion": self.occlusion}
         return {
-            "probe": "evidence", "images": 1, "answer": self.answer, "logit": self.logit,
+            "probe": "evidence", "images": 1, "answer": self.answer, "label": self.label,
+            "logit": self.logit,
             "cam_layer": self.cam_layer, "patch_px": self.patch_px,
             **{name: None if values is None else values.tolist() for name, values in named.items()},
             "why_not": list(self.why_not),
@@ -84,7 +94,7 @@ def evidence(network: Network, images: Array, answer: int | None = None) -> Evid
     maps = tensors(network, image, layers[:1])[layers[0]][0, :MOST_MAPS] if layers else None
     if why or len(shape) != 1:
         why = why or (f"the output {shape} is not a list of classes: no map of evidence",)
-        return EvidenceProbe(network.name, image[0], None, None, maps_layer, maps, None, None, None, 0, why)
+        return EvidenceProbe(network.name, image[0], None, None, maps_layer, maps, None, None, None, 0, why_not=why)
     if answer is not None and not 0 <= answer < shape[0]:
         raise NetworkError(f"{network.name}: class {answer} is none of its {shape[0]}; use 0 to {shape[0] - 1}")
     logits = outputs(network, image)[0]
@@ -95,7 +105,7 @@ def evidence(network: Network, images: Array, answer: int | None = None) -> Evid
     hidden, patch = occlusion(network, image, answer)
     return EvidenceProbe(
         network.name, image[0], answer, float(logits[answer]), maps_layer, maps,
-        layers[-1] if layers else None, cam, hidden, patch, why,
+        layers[-1] if layers else None, cam, hidden, patch, why_not=why,
     )  # fmt: skip
 
 

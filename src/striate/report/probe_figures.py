@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from striate.ops import Array
 from striate.probe import (
     ActivationProbe,
     BatchNormProbe,
@@ -22,9 +23,11 @@ from striate.report.claim_figures import around_zero
 from striate.report.figures import BLUE, GRAY, INK, ORANGE, figure_of, save
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 LAYER_INCHES = 0.24
+MOST_LABELS = 40
 SMALLEST_DRAWN = 1e-9
 
 
@@ -40,7 +43,14 @@ def draw_probes(found: Mapping[str, Any], folder: Path) -> tuple[Path, ...]:
 
 
 def _tall(layers: int) -> float:
-    return 1.4 + LAYER_INCHES * layers
+    return 1.4 + LAYER_INCHES * min(layers, MOST_LABELS)
+
+
+def _name_rows(axes: Axes, names: Sequence[str]) -> None:
+    """Name the rows 0, 1 ... from the top; of more than can be read, evenly spread ones."""
+    places = np.unique(np.linspace(0, len(names) - 1, min(len(names), MOST_LABELS)).round().astype(int))
+    axes.set_yticks(places, [names[i] for i in places])
+    axes.set_ylim(len(names) - 0.5, -0.5)
 
 
 def _equivariance(probe: EquivarianceProbe) -> Figure | None:
@@ -57,8 +67,7 @@ def _equivariance(probe: EquivarianceProbe) -> Figure | None:
             values = [max(x, SMALLEST_DRAWN) for x, _ in points]
             axes.plot(values, [i for _, i in points], mark, color=color, label=name)
     axes.set_xscale("log")
-    axes.set_yticks(range(len(layers)), [f"{layer}  (jump {probe.jumps[layer]})" for layer in layers])
-    axes.invert_yaxis()
+    _name_rows(axes, [f"{layer}  (jump {probe.jumps[layer]})" for layer in layers])
     axes.grid(axis="x", color="#e6e6e6")
     axes.set(
         xlabel="largest relative RMS error over the shifts (0 is drawn at the left end)",
@@ -120,8 +129,7 @@ def _batch_norm(probe: BatchNormProbe) -> Figure | None:
         for axes, values in ((left, layer.mean_error), (right, layer.log_var_ratio)):
             shown = values[np.isfinite(values)]
             axes.plot(shown, np.full(len(shown), i), "|", color=color, markersize=9, alpha=0.6)
-    left.set_yticks(range(len(probe.layers)), [layer.layer for layer in probe.layers])
-    left.set_ylim(len(probe.layers) - 0.5, -0.5)
+    _name_rows(left, [layer.layer for layer in probe.layers])
     left.set(xlabel="|running − population mean|, sigma", title="means", xlim=(0, None))
     right.set(xlabel="ln(running / population variance)", title="variances")
     right.axvline(0, color=GRAY, linewidth=1)
@@ -138,15 +146,14 @@ def _activations(probe: ActivationProbe) -> Figure | None:
     axes.barh(places - 0.2, [100 * (a.zeros or 0) for a in probe.layers], 0.38, color=BLUE, label="zeros")
     dead = [100 * len(a.dead) / a.channels for a in probe.layers]
     axes.barh(places + 0.2, dead, 0.38, color=ORANGE, label="dead channels")
-    axes.set_yticks(places, [a.layer for a in probe.layers])
-    axes.invert_yaxis()
+    _name_rows(axes, [a.layer for a in probe.layers])
     axes.set(xlabel="%", xlim=(0, 100), title=f"activations, n = {probe.images} images")
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
 
 
 def _evidence(probe: EvidenceProbe) -> Figure | None:
-    picture = probe.image.mean(axis=0)
+    picture = _picture(probe.image)
     shown = [("image", picture, "gray", 0.0)]
     for title, values in (
         (f"Grad-CAM at {probe.cam_layer}, logits", probe.grad_cam),
@@ -168,9 +175,16 @@ def _evidence(probe: EvidenceProbe) -> Figure | None:
         if most:
             figure.colorbar(drawn, ax=axes, shrink=0.8)
         axes.set_title(title, fontsize=8, color=INK)
-    answer = "no answer" if probe.answer is None else f"answer {probe.answer}, logit {probe.logit:.3g}"
-    figure.suptitle(f"{answer}; n = 1 image", fontsize=9)
+    figure.suptitle(f"{probe.title()}; n = 1 image", fontsize=9)
     return figure
+
+
+def _picture(image: Array) -> Array:
+    """A normalised image (C, H, W) as it may have looked: in colour of three channels (H, W, 3), else their mean."""
+    low, high = float(image.min()), float(image.max())
+    scaled = (image - low) / ((high - low) or 1.0)
+    shown: Array = scaled.transpose(1, 2, 0) if len(image) == 3 else scaled.mean(axis=0)
+    return shown
 
 
 def _covariate_shift(probe: CovariateShiftProbe) -> Figure | None:
@@ -188,8 +202,7 @@ def _covariate_shift(probe: CovariateShiftProbe) -> Figure | None:
     mesh = axes.pcolormesh(*edges, shown, cmap="Blues", norm=norm)
     places = np.unique(np.linspace(0, len(probe.steps) - 1, min(8, len(probe.steps))).round().astype(int))
     axes.set_xticks(places + 0.5, [f"{probe.steps[i]:,}" for i in places])
-    axes.set_yticks(range(len(probe.layers)), probe.layers)
-    axes.invert_yaxis()
+    _name_rows(axes, probe.layers)
     axes.set(xlabel="step", title=f"shift of each layer's input in one update, n = {probe.images} images; gray: none")
     figure.colorbar(mesh, ax=axes, label="standard deviations")
     return figure
