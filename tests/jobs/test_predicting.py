@@ -14,7 +14,7 @@ import pytest
 import predicted
 from striate.errors import UsageError
 from striate.jobs.predicting import How, predict_into
-from striate.runtime import Unreadable
+from striate.runtime import Unreadable, cluster
 
 COUNT = 23
 
@@ -169,6 +169,39 @@ def test_without_ray_the_extra_is_named(tmp_path, model, sources, monkeypatch):
         predict_into(tmp_path / "r.csv", model, sources, How(on_cluster=True), pytest.fail)
 
 
+class FakeRay:
+    """As much of Ray as fails: to connect, or on the way."""
+
+    class exceptions:  # noqa: N801 - Ray's name
+        class RayError(Exception):
+            pass
+
+    def is_initialized(self):
+        return False
+
+    def init(self, **options):
+        self.options = options
+        raise ConnectionError("no cluster\n  there")
+
+
+@pytest.mark.parametrize(("address", "where"), [(None, "this machine"), ("10.0.0.1:6379", r"10\.0\.0\.1:6379")])
+def test_a_cluster_that_cannot_be_joined_is_one_line(tmp_path, model, sources, monkeypatch, address, where):
+    ray = FakeRay()
+    monkeypatch.setattr(cluster, "_ray", lambda: ray)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if address:
+        monkeypatch.setenv("RAY_ADDRESS", address)
+    message = (
+        rf"^predict: Ray's cluster at {where} cannot be used \(no cluster there\); check that it runs, RAY_ADDRESS, "
+        r"and the token if it asks for one, or leave --ray out$"
+    )
+    with pytest.raises(UsageError, match=message):
+        predict_into(tmp_path / "r.csv", model, sources, How(on_cluster=True, threads=3), pytest.fail)
+    begun = {"address": "local", "include_dashboard": False, "num_cpus": 3}
+    del ray.options["log_to_driver"], ray.options["logging_level"]
+    assert ray.options == ({"address": address} if address else begun)
+
+
 @pytest.mark.slow
 def test_a_cluster_of_two_workers_writes_the_same_bytes(tmp_path, model, sources):
     """A local cluster of two actors, begun anew and going on with what a local run has left; a fault is one line."""
@@ -182,7 +215,7 @@ def test_a_cluster_of_two_workers_writes_the_same_bytes(tmp_path, model, sources
         "import sys, os, signal\nfrom pathlib import Path\nimport ray\nfrom striate.errors import DataError\n"
         "from striate.jobs.predicting import How, predict_into\n"
         "out, rest, model, broken, *sources = sys.argv[1:]\nway = How(batch_images=4, threads=2, on_cluster=True)\n"
-        "ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level='ERROR')\n"
+        "ray.init('local', num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level='ERROR')\n"
         "for path in (out, rest):\n    predict_into(Path(path), Path(model), sources, way, lambda batch: None, True)\n"
         "try:\n    predict_into(Path(out + '.jsonl'), Path(model), [*sources, broken], way, lambda batch: None, True)\n"
         "except DataError as fault:\n    print(fault)\n"

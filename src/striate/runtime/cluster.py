@@ -62,10 +62,15 @@ def run_on_cluster(
             num_cpus=1,
             compute=ray.data.ActorPoolStrategy(size=count),
         )
-        for row in answers.iter_rows():
-            if row["fault"]:
-                raise DataError(row["fault"])
-            yield from_line(row["line"])
+        try:
+            for row in answers.iter_rows():
+                if row["fault"]:
+                    raise DataError(row["fault"])
+                yield from_line(row["line"])
+        except ray.exceptions.RayError as fault:
+            raise DataError(
+                f"predict: the cluster failed ({_one_line(fault)}); run the same command again, with --out it continues"
+            ) from fault
 
 
 class _Actor:
@@ -115,8 +120,7 @@ def _cluster(ray: Any, actors: int | None) -> Iterator[int]:  # noqa: ANN401 - a
     """A connection, and the number of actors; a cluster that was begun here ends here."""
     was_connected = ray.is_initialized()
     if not was_connected:
-        cpus = {} if "RAY_ADDRESS" in os.environ else {"num_cpus": actors or len(os.sched_getaffinity(0))}
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, **cpus)
+        _connect(ray, actors)
     try:
         has = int(ray.cluster_resources().get("CPU", 0))
         if has < (actors or 1):
@@ -126,6 +130,24 @@ def _cluster(ray: Any, actors: int | None) -> Iterator[int]:  # noqa: ANN401 - a
     finally:
         if not was_connected:
             ray.shutdown()
+
+
+def _connect(ray: Any, actors: int | None) -> None:  # noqa: ANN401 - a module without types
+    """Join the cluster of RAY_ADDRESS, or begin one on this machine.  Raises: UsageError."""
+    address = os.environ.get("RAY_ADDRESS")
+    # Without "local" Ray would join whatever cluster was begun on this machine last.
+    begin = {"address": "local", "include_dashboard": False, "num_cpus": actors or len(os.sched_getaffinity(0))}
+    try:
+        ray.init(log_to_driver=False, logging_level=logging.CRITICAL, **({"address": address} if address else begin))
+    except Exception as fault:  # Ray's own family, ConnectionError, RuntimeError and ValueError
+        raise UsageError(
+            f"predict: Ray's cluster at {address or 'this machine'} cannot be used ({_one_line(fault)}); check that it "
+            "runs, RAY_ADDRESS, and the token if it asks for one, or leave --ray out"
+        ) from fault
+
+
+def _one_line(fault: Exception) -> str:
+    return " ".join(str(fault).split())[:200]
 
 
 @contextmanager
