@@ -9,7 +9,7 @@ def test_it_writes_a_picture_and_prints_what_was_decided(striate, tmp_path):
     answer = striate("preview", "sample", "-o", tmp_path / "p.png", "--samples", "3", "--epochs", "2", "--set", "hue=0")
     assert answer.code == 0
     assert answer.out == f"3 images as 1x28x28, fit crop: {tmp_path / 'p.png'}\n"
-    assert "  auto: flip = True (no class is named like a digit" in answer.err
+    assert "  auto: flip = True (the classes name no digits" in answer.err
     with Image.open(tmp_path / "p.png") as page:
         assert page.format == "PNG"
         assert 3 * 144 < page.height < 6 * 144

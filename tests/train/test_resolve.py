@@ -61,7 +61,7 @@ def test_mirroring_is_for_classes_that_bear_it():
     assert resolve(Recipe(), **FACTS | {"classes": ("a", "b")})[0].flip is False
     recipe, choices = resolve(Recipe(), **FACTS)
     assert recipe.flip is True
-    reason = "no class is named like a digit, letter, side or sign, so a mirrored 'coat' stays one"
+    reason = "the classes name no digits, letters or sides, so a mirrored 'coat' stays one"
     assert {choice.name: choice.reason for choice in choices}["flip"] == reason
 
 

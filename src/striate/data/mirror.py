@@ -5,30 +5,39 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-GREEK = (
+SIDES = ("left", "right", "clockwise", "counterclockwise", "anticlockwise", "arrow")
+READ = (  # what is read: numbers, letters, and the words for them
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
     "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi",
     "omicron", "pi", "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega",
+    "digit", "letter", "number", "character", "text", "script", "sign", "speed",
 )  # fmt: skip
-SIDES = ("left", "right", "clockwise", "counterclockwise", "anticlockwise", "east", "west", "arrow", "turn")
-WRITING = ("digit", "letter", "number", "character", "text", "script", "word", "sign", "limit", "plate")
 
 
 def is_mirror_safe(classes: Sequence[str]) -> tuple[bool, str]:
     """Whether images may be mirrored left to right in training, and the reason.
 
-    Unsafe as soon as one name is a digit, a letter, a side or a piece of writing: a mirrored 2 is no 2, and a mirrored
-    "turn left" shows another class. Names say only so much; a recipe that says flip = true or false is obeyed.
+    Unsafe where one name is a digit or a letter or tells sides, or at least half of the names hold a number, a letter
+    or a word of reading: a mirrored 2 is no 2, and a mirrored "turn left" shows another class. One "street sign" among
+    a thousand things is no reason. Names say only so much; a recipe that says flip = true or false is obeyed.
     """
     for name in classes:
-        for words, kind in ((NUMBERS, "a number"), (GREEK, "a letter"), (SIDES, "a side"), (WRITING, "writing")):
-            if _words(name).intersection(words):
-                return False, f"class {name!r} names {kind}: its mirror image may be another class"
-        if any(word.isdecimal() for word in _words(name)):
-            return False, f"class {name!r} holds a number: if it is a digit, its mirror image is none"
-        if len(name) == 1:
-            return False, f"class {name!r} is a single letter: its mirror image may be another or none"
-    return True, f"no class is named like a digit, letter, side or sign, so a mirrored {classes[0]!r} stays one"
+        if len(name) == 1 or name.isdecimal():
+            return False, f"class {name!r} looks like a digit or letter: its mirror image may be another or none"
+        if _words(name).intersection(SIDES):
+            return False, f"class {name!r} tells sides: its mirror image may be another class"
+    read = [name for name in classes if _is_read(name)]
+    if 2 * len(read) >= len(classes):
+        return (
+            False,
+            f"{len(read)} of {len(classes)} classes, such as {read[0]!r}, are read: mirrored they read otherwise",
+        )
+    return True, f"the classes name no digits, letters or sides, so a mirrored {classes[0]!r} stays one"
+
+
+def _is_read(name: str) -> bool:
+    words = _words(name)
+    return bool(words.intersection(READ)) or any(word.isdecimal() for word in words)
 
 
 def _words(name: str) -> frozenset[str]:
