@@ -74,6 +74,8 @@ def verify(
     """
     manifest = artifact.manifest
     preprocessing = manifest.prepared()
+    if manifest.int8 is not None:
+        raise ArtifactError(f"{path}: computes with 8-bit integers, which is not exact; verify the float32 model")
     if not manifest.golden or manifest.proof is None:
         raise ArtifactError(f"{path}: holds no proof or no golden cases; ship it again with `striate ship`")
     golden_off = self_test(Engine(artifact), manifest)
