@@ -21,3 +21,10 @@ def test_json_names_the_images_and_their_targets(striate, tmp_path):
     found = json.loads(striate("preview", *arguments).out)
     assert (found["input"], found["fit"], found["out"]) == ("3x40x30", "pad", str(out))
     assert all(image["name"].startswith("train/") and len(image["epochs"][0]) == 1 for image in found["images"])
+
+
+def test_a_shape_without_channels_is_refused_as_training_refuses_it(striate, tmp_path):
+    message = "striate: input '28x28' has 2 axes; images have three, as in 3x64x64\n"
+    preview = striate("preview", "sample", "-i", "28x28", "-o", tmp_path / "p.png")
+    train = striate("train", "sample", "-i", "28x28", "--out", tmp_path / "run")
+    assert (preview.code, preview.err) == (train.code, train.err) == (2, message)

@@ -12,7 +12,7 @@ import torch
 
 from striate.choice import Choice
 from striate.data import Dataset, load
-from striate.errors import CaptureError, StriateError
+from striate.errors import CaptureError, StriateError, UsageError
 from striate.graph import Network, initialise
 from striate.jobs.fitting import fitting_batch, free_bytes
 from striate.jobs.spelled import CALLABLE, call, parse_shape, spelled_network
@@ -57,9 +57,11 @@ class Prepared:
 def prepare(recipe: Recipe) -> Prepared:
     """Read the data that `recipe` names and decide everything that it leaves open.
 
-    Raises: DataError, RecipeError.
+    Raises: DataError, RecipeError; UsageError where the input's shape is none of an image.
     """
     shape = None if recipe.input == "auto" else parse_shape(recipe.input)
+    if shape is not None and len(shape) != 3:
+        raise UsageError(f"input {recipe.input!r} has {len(shape)} axes; images have three, as in 3x64x64")
     dataset, choices = load(
         recipe.data,
         image_size=None if shape is None else (shape[1], shape[2]),
