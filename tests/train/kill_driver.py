@@ -51,7 +51,10 @@ def problem():
     part = load("sample")[0].train
     dataset, _ = from_arrays(part.images[:600], part.labels[:600], layout="NCHW", validation_share=0.2)
     threads = int(os.environ.get("STRIATE_KILL_THREADS", "1"))  # two beside other tests would fight over the cores
-    wanted = Recipe(epochs=3, batch_images=64, flip=True, cutout_px=4, threads=threads, checkpoint_seconds=0)
+    options = {"optimizer": "muon", "averaging": "ema", "sampling": "balanced"}  # all the state there can be
+    wanted = Recipe(
+        epochs=1.6, batch_images=64, flip=True, cutout_px=4, threads=threads, checkpoint_seconds=0, **options
+    )
     recipe, _ = resolve(wanted, images=len(dataset.train), channels=1, size=(28, 28), classes=dataset.classes, cores=2)
     return dataset, recipe
 

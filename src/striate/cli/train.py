@@ -99,6 +99,8 @@ def report(out: Path, run: Callable[[Observer], Result], json: bool, tensorboard
     if result.calibration:
         print_calibration(result.calibration)
     print(f"best epoch {result.best_epoch} of {result.epochs}; {speed}")
+    if result.gap:
+        print(f"batch normalisation: {result.gap}")
     print(f"run folder: {out} (curves.png, confusion.png, weights.safetensors, metrics.jsonl)")
     print(f"next: striate ship {out} -o model.onnx")
 

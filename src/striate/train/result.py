@@ -23,6 +23,12 @@ class Gap:
     running_loss: float
     running_accuracy: float
 
+    def __str__(self) -> str:
+        return (
+            f"loss {self.running_loss:.3f} by running statistics, {self.batch_loss:.3f} by those of batches of "
+            f"{self.batch_images}, on {self.images} training images"
+        )
+
     def to_json(self) -> dict[str, int | float]:
         """Its part of result.json."""
         return asdict(self)

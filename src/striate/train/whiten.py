@@ -26,7 +26,7 @@ def whitening_filters(images: Iterable[Tensor], kernel: tuple[int, int]) -> Tens
 
     Shapes: images: batches (N, C, H, W) on the network's input; result (C Kh Kw, C, Kh, Kw) float64.
     """
-    moment, patches = torch.zeros(1, 1, dtype=torch.float64), 0
+    moment, patches = torch.zeros((), dtype=torch.float64), 0
     for batch in images:
         columns = F.unfold(batch.double(), kernel).transpose(0, 1).flatten(1)  # (C Kh Kw, N positions)
         moment = moment + columns @ columns.T
