@@ -43,6 +43,16 @@ def fails(x):
     raise ValueError("no such head")
 
 
+class Many(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.parts = nn.Sequential(*[Roll() for _ in range(9)])
+
+    def forward(self, x):
+        return self.parts(x)
+
+
+many = lambda: Net(Many()).eval()
 known = lambda: Net(nn.Conv2d(4, 5, (1, 2)))
 frozen = lambda: known().eval()
 roll = lambda: Net(nn.Sequential(Roll(), nn.Conv2d(4, 5, (1, 2)), nn.Flatten(), nn.Linear(60, 2))).eval()
@@ -124,6 +134,15 @@ def test_what_could_be_analysed_is_shown_and_the_fault_is_one_line(shown, net, l
     assert row(answer, "bn")[3:6] == ["3", "2", "0"]
     assert answer.err.splitlines()[-1] == f"striate: {line}"
     assert all(one.startswith("striate: ") for one in answer.err.splitlines())
+
+
+def test_of_many_faults_the_first_are_said_and_how_many_more(shown):
+    answer = shown("many")
+    lines = answer.err.splitlines()
+    assert lines[0] == "striate: then.parts.0 (Roll): calls roll, which striate has no layer for yet"
+    assert (len(lines), lines[-1]) == (7, "striate: and 3 more like these")
+    assert "not counted, and no field stated behind: then.parts.0, then.parts.1, then.parts.2, " in answer.out
+    assert "then.parts.5 and 3 more (of unknown kind)" in answer.out
 
 
 def test_a_wrong_number_of_channels_shows_nothing(shown, striate):

@@ -65,6 +65,24 @@ def test_its_path_is_named():
     assert network.nodes[-1].path == "2"
 
 
+def test_what_follows_from_an_unknown_layer_has_no_reason_of_its_own():
+    def apart(x):
+        return torch.cat([one.relu() * 2 for one in x.unbind(0)])
+
+    network = capture(Around(apart, 12), (3, 9, 8), strict=False)
+    unknown = [node.op for node in network if node.op.kind == "unknown"]
+    assert {op.function for op in unknown} > {"unbind", "relu"}
+    assert next(op.why for op in unknown if op.why) == (
+        "Around: splits the batch; striate describes one image, whichever it is"
+    )
+    assert len([op.why for op in unknown if op.why]) < len(unknown)
+
+
+def test_maps_as_an_argument_of_a_stored_tensor():
+    network = capture(Around(lambda x: torch.ones(1, 4, 1, 1).reshape_as(x[:, :, :1, :1])), (3, 9, 8), strict=False)
+    assert "calls reshape_as in a form striate does not read" in network.nodes[-1].op.why
+
+
 def test_nothing_is_done_with_a_network_that_has_one():
     network = capture(Around(rolled), (3, 9, 8), strict=False)
     for use, said in (

@@ -12,6 +12,7 @@ import typer
 from striate.choice import Choice
 
 Say = Callable[[str], None]
+MOST_FINDINGS = 6  # lines of one command; what they are about is in its result
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value instead of text.")]
 
 
@@ -30,8 +31,10 @@ def close(remarks: Iterable[str], findings: Iterable[str]) -> None:
     for remark in remarks:
         note(f"note: {remark}")
     found = list(findings)
-    for one in found:
+    for one in found[:MOST_FINDINGS]:
         note(f"striate: {one}")
+    if len(found) > MOST_FINDINGS:
+        note(f"striate: and {len(found) - MOST_FINDINGS} more like these")
     if found:
         raise typer.Exit(1)
 

@@ -21,6 +21,10 @@ from striate.ops import Array, Op, Pad, Permute, Shape, Unknown
 Handler = Callable[..., Any]
 
 
+class _FollowsError(CaptureError):
+    """What is not known because an unknown layer stands before it."""
+
+
 class Trace:
     """The network as recorded so far.
 
@@ -91,16 +95,19 @@ class Trace:
             return self._unknown(func, called, args, kwargs, fault)
 
     def _handled(self, handler: Handler | None, called: str, read: list[Standin], args: Any, kwargs: Any) -> Any:
-        without_images = any(one.sizes[:1] != (BATCH,) for one in read)
-        if handler is None or (without_images and handler not in self._final):
-            shown = "; striate inspect shows what is known without it" if self._strict else ""
+        shown = "; striate inspect shows what is known without it" if self._strict else ""
+        if handler is None:
             raise CaptureError(f"{self.where()}: calls {called}, which striate has no layer for yet{shown}")
+        if any(one.sizes[:1] != (BATCH,) for one in read) and handler not in self._final:
+            raise _FollowsError(
+                f"{self.where()}: calls {called} on a tensor that has lost the axis of the batch{shown}"
+            )
         for one in read:
             self._ready(one, handler)
         try:
             result = handler(self, *args, **kwargs)
             in_place = writes_in_place(called, handler, self, args, kwargs)
-        except TypeError as fault:
+        except (TypeError, AttributeError) as fault:  # of a stored tensor, say, that maps are an argument to
             raise CaptureError(f"{self.where()}: calls {called} in a form striate does not read ({fault})") from fault
         return _written(kwargs["input"] if "input" in kwargs else args[0], result) if in_place else result
 
@@ -211,7 +218,8 @@ class Trace:
         sizes = tuple(one.shape)
         each = sizes[0] // BATCH if sizes and sizes[0] % BATCH == 0 else 0
         shape = sizes[1:] if each == 1 else (each, *sizes[1:]) if each else sizes
-        name = self._append(Unknown(called.strip("_"), shape, len(names), str(why)), names, called.strip("_"), {})
+        reason = "" if isinstance(why, _FollowsError) else str(why)
+        name = self._append(Unknown(called.strip("_"), shape, len(names), reason), names, called.strip("_"), {})
         return Standin.full(self, name, sizes, shape)
 
     def rest(self, called: str, why: CaptureError, result: object = None) -> Standin:

@@ -54,7 +54,7 @@ def look_at(
 
 def unknown(network: Network) -> tuple[str, ...]:
     """Why layers of `network` are of unknown kind: each reason once."""
-    return tuple(dict.fromkeys(node.op.why for node in network if isinstance(node.op, Unknown)))
+    return tuple(dict.fromkeys(node.op.why for node in network if isinstance(node.op, Unknown) and node.op.why))
 
 
 def inspect(net: str | Network | nn.Module, input_shape: Shape | None = None) -> Inspection:

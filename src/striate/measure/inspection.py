@@ -13,7 +13,7 @@ from striate.measure.html import page
 from striate.measure.layer import Layer, Part, known_fields, padding_share
 from striate.measure.memory import peak_activation_bytes
 from striate.measure.table import choose, defaults, rows
-from striate.measure.text import aligned, bytes_text, ranges, times
+from striate.measure.text import aligned, bytes_text, listed, ranges, times
 from striate.measure.tree import outline
 from striate.ops import Flatten, Linear, Shape
 
@@ -86,7 +86,7 @@ class Inspection:
             f"MACs {least}{self.macs:,} an image ({share} of them on zero padding)"
         )
         if self.unknown:
-            yield f"not counted, and no field stated behind: {', '.join(self.unknown)} (of unknown kind)"
+            yield f"not counted, and no field stated behind: {listed(self.unknown)} (of unknown kind)"
         yield f"FLOPs {flops}   MACs per byte moved {'?' if self.unknown else intensity}"
         yield (
             f"activations: {bound} {bytes_text(self.peak_activation_bytes)} alive at once, one image in float32; "

@@ -39,6 +39,12 @@ def bytes_text(count: int | None) -> str:
     return f"{count} bytes"
 
 
+def listed(names: Sequence[str], most: int = 6) -> str:
+    """`a, b, c`; of many the first, and how many more."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
 def ranges(indices: Sequence[int]) -> str:
     """`0, 3..5` for (0, 3, 4, 5)."""
     runs: list[list[int]] = []

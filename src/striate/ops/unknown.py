@@ -14,7 +14,8 @@ from striate.ops.base import Array, Gradients, OnnxNode, Op, Shape, Weights
 class Unknown(Op):
     """The result of `function`, of shape `shape` for one image, read from `reads` tensors; () if it has none known.
 
-    why: what striate would need to know. It is not in `OPS`: it has no numbers, gradient, bound or ONNX form.
+    why: what striate would need to know; empty where an unknown layer before it is the reason.
+    It is not in `OPS`: it has no numbers, gradient, bound or ONNX form.
     """
 
     kind: ClassVar[str] = "unknown"
