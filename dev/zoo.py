@@ -87,15 +87,19 @@ def parameters_if_convolutional(name: str) -> int:
     return sum(p.numel() for p in model.parameters()) if seen.convolutional else 0
 
 
+def made(library: str, name: str) -> tuple[nn.Module, int]:
+    """The untrained model, and the size of its input."""
+    if library == "timm":
+        model = timm.create_model(name, pretrained=False)
+        return model, model.pretrained_cfg["input_size"][-1]
+    extra = {"init_weights": False} if name in {"googlenet", "inception_v3"} else {}
+    return torchvision.models.get_model(name, weights=None, **extra), 224
+
+
 def build(library: str, name: str) -> tuple[nn.Module, int]:
     """The untrained model in float64, with batch statistics that are not 0 and 1, and the size of its input."""
     torch.manual_seed(0)
-    if library == "torchvision":
-        extra = {"init_weights": False} if name in {"googlenet", "inception_v3"} else {}
-        model, pixels = torchvision.models.get_model(name, weights=None, **extra), 224
-    else:
-        model = timm.create_model(name, pretrained=False)
-        pixels = model.pretrained_cfg["input_size"][-1]
+    model, pixels = made(library, name)
     for part in model.modules():
         if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.running_mean is not None:  # noqa: SLF001
             part.running_mean.normal_(0, 0.1)
