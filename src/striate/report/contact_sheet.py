@@ -14,6 +14,7 @@ from striate.data.audit.pictures import Sheet
 from striate.data.audit.report import Audit, Case
 from striate.data.audit.report import Image as Named
 from striate.data.resize import to_image
+from striate.report.files import writing
 
 INK, GRAY, RED, GROUND, EMPTY = "#222222", "#777777", "#b3261e", "#ffffff", "#eeeeee"
 SIDE_PX, GAP_PX, MARGIN_PX, COLUMNS = 144, 12, 24, 8
@@ -69,7 +70,8 @@ def draw(title: str, sections: Sequence[Section], path: Path, columns: int = COL
         page.y += LINE_PX + GAP_PX // 2
         for line in _lines(section.strips, columns):
             page.strips(line)
-    page.image.save(path, "PNG")
+    with writing(path):
+        page.image.save(path, "PNG")
     return path
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from striate.errors import UsageError
+from striate.report.files import writing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -74,8 +75,15 @@ def figure_of(width_inches: float, height_inches: float) -> Figure:
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write a figure to `path`, without the lines above and to the right of its axes."""
+    """Write a figure to `path`, without the lines above and to the right of its axes.
+
+    Raises: UsageError if the file cannot be written or its name ends in no format of pictures.
+    """
+    formats = figure.canvas.get_supported_filetypes()
+    if path.suffix.lstrip(".").lower() not in formats:
+        raise UsageError(f"{path}: is no name of a picture; end it in one of {', '.join(sorted(formats))}")
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, facecolor="white")
+    with writing(path):
+        figure.savefig(path, facecolor="white")
     return path
