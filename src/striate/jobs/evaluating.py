@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from striate.data import Part, load_part, normalise
+from striate.data import Part, load_part
 from striate.errors import UsageError
 from striate.runtime import Engine
 from striate.train.answers import Answers
@@ -77,7 +77,7 @@ def evaluate(target: Path, data: str = "", on_bad: str = "fail", tta: str = "non
 def answers_of(engine: Engine, part: Part) -> Answers:
     """What a shipped model answers, by the engine that serves it."""
     starts = range(0, len(part), BATCH_IMAGES)
-    batches = [engine.logits(normalise(part.images[i : i + BATCH_IMAGES], engine.preprocessing)) for i in starts]
+    batches = [engine.logits(engine.manifest.input_of(part.images[i : i + BATCH_IMAGES])) for i in starts]
     return Answers(np.concatenate(batches).astype(np.float64), part.labels)
 
 
