@@ -219,7 +219,7 @@ REFUSED = {
     "type": (helper.make_node("LeakyRelu", ["x"], ["y"], alpha="a", name="act"), {}, r"^onnx node 'act' \(LeakyRelu\): attribute alpha is str, not float$"),
     "weight": (helper.make_node("Conv", ["x", "x"], ["y"]), {}, r"^onnx node 'y' \(Conv\): its weight is computed or missing; a network's weight must be stored in the file$"),
     "training": (helper.make_node("BatchNormalization", ["x", "w", "w", "w", "w"], ["y"], training_mode=1), {"w": np.ones(3, np.float32)}, r"normalises by the statistics of the batch; export the model in evaluation mode$"),
-    "softmax": (helper.make_node("Softmax", ["x"], ["y"]), {}, r"runs over axis 3 of \(N, 3, 7, 11\); supported is axis 1, the channels$"),
+    "softmax": (helper.make_node("Softmax", ["x"], ["y"], axis=0), {}, r"runs over axes 0 and up of \(N, 3, 7, 11\); supported is one axis of an image$"),
     "reshape": (helper.make_node("Reshape", ["x", "w"], ["y"]), {"w": np.array([3, -1, 11])}, r"from \(N, 3, 7, 11\) to \[3, -1, 11\] goes across images; striate keeps the batch first$"),
     "slice": (helper.make_node("Slice", ["x", "w", "v"], ["y"]), {"w": np.array([0, 0, 1]), "v": np.array([1, 9, 9])}, r"takes some images of the batch; striate describes one image, whichever it is$"),
     "reflect": (helper.make_node("Pad", ["x", "w"], ["y"], mode="reflect"), {"w": np.array([0, 1, 1, 1] * 2)}, r"pad: reflect neither crops nor pads channels; use constant$"),

@@ -167,18 +167,13 @@ def _plain(value: Array) -> float:
 
 
 def concat(r: Reading, node: onnx.NodeProto) -> None:
-    """Concatenation over channels, also where they stand last."""
-    values = [r.value(node, i) for i in range(len(node.input))]
-    first, rank = values[0], len(values[0].shape) + 1
-    axis = r.attribute(node, "axis", 1) % rank
+    """Concatenation over channels, or over another axis, which is then put where channels stand."""
+    values = [r.moved(node, i) for i in range(len(node.input))]
+    axis = r.attribute(node, "axis", 1) % (len(values[0].shape) + 1)
     if len(values) == 1:
-        r.give(node, first)
+        r.give(node, values[0])
         return
-    order = order_of(first.moves, first.shape_before)
-    alike = all(v.moves == first.moves and not v.before for v in values)
-    if order and alike and axis > 0 and order[axis - 1] == 0:
-        r.emit(node, Concat(), [v.layer for v in values], moves=first.moves)
-    elif axis == 1:
-        r.emit(node, Concat(), [r.layer(node, i) for i in range(len(values))])
-    else:
-        raise r.refusal(node, f"axis={axis}; supported is axis=1, the channels")
+    if axis == 0:
+        raise r.refusal(node, "puts images of a batch together; striate describes one image, whichever it is")
+    moved = [r.in_front(value, axis - 1, node.output[0]) for value in values]
+    r.emit(node, Concat(), [layer for layer, _ in moved], moves=moved[0][1])

@@ -252,9 +252,21 @@ def _transpose(reading: Reading, node: onnx.NodeProto) -> Array:
     return np.transpose(_first(reading, node), reading.attribute(node, "perm", []) or None)
 
 
-def _reduce_prod(reading: Reading, node: onnx.NodeProto) -> Array:
-    axes = tuple(axes_of(reading, node)) or None
-    return np.asarray(np.prod(_first(reading, node), axis=axes, keepdims=bool(reading.attribute(node, "keepdims", 1))))
+def _reduced(function: Callable[..., Any]) -> Fold:
+    """A fold of one input that reduces some of its axes, or all."""
+
+    def folded(reading: Reading, node: onnx.NodeProto) -> Array:
+        value, axes = _first(reading, node), tuple(axes_of(reading, node)) or None
+        if value.size > MAX_COMPUTED:
+            raise ValueError(f"{value.size:,} values")
+        return np.asarray(function(value, axis=axes, keepdims=bool(reading.attribute(node, "keepdims", 1))))
+
+    return folded
+
+
+def _clip(reading: Reading, node: onnx.NodeProto) -> Array:
+    low, high = (reading.constant(node, i) for i in (1, 2))
+    return np.asarray(np.clip(_first(reading, node), low, high))
 
 
 def _first(reading: Reading, node: onnx.NodeProto) -> Array:
@@ -274,25 +286,33 @@ FOLDS: Mapping[str, Fold] = MappingProxyType(
         "Cast": _cast,
         "CastLike": _cast_like,
         "Ceil": _each(np.ceil),
+        "Clip": _clip,
         "Concat": _concat,
         "Constant": _constant,
         "ConstantOfShape": _constant_of_shape,
         "Div": _every(_divided),
         "Dropout": _first,
         "Equal": _every(np.equal),
+        "Greater": _every(np.greater),
         "Exp": _each(np.exp),
         "Expand": _expand,
         "Flatten": _flatten,
         "Floor": _each(np.floor),
         "Gather": _gather,
         "Identity": _first,
+        "Less": _every(np.less),
         "Max": _every(np.maximum),
         "Min": _every(np.minimum),
         "Mul": _every(np.multiply),
         "Neg": _each(np.negative),
+        "Pow": _every(np.power),
         "Range": _range,
         "Reciprocal": _each(np.reciprocal),
-        "ReduceProd": _reduce_prod,
+        "ReduceMax": _reduced(np.max),
+        "ReduceMean": _reduced(np.mean),
+        "ReduceMin": _reduced(np.min),
+        "ReduceProd": _reduced(np.prod),
+        "ReduceSum": _reduced(np.sum),
         "Reshape": _reshape,
         "Shape": _shape,
         "Size": _size,

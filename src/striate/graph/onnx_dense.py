@@ -6,9 +6,8 @@ import numpy as np
 import onnx
 
 from striate.geometry import Window
-from striate.graph.moves import order_of
 from striate.graph.onnx_reading import Reading
-from striate.ops import Array, Conv, Linear, Op
+from striate.ops import Array, Conv, Linear
 
 
 def gemm(r: Reading, node: onnx.NodeProto) -> None:
@@ -37,7 +36,7 @@ def _scaled(values: Array, factor: float) -> Array:
 def matmul(r: Reading, node: onnx.NodeProto) -> None:
     """A dense layer, with the Add behind it as its bias where that adds one number a feature.
 
-    On maps whose channels stand last it is the same at each position: a 1 x 1 convolution.
+    On maps it is the same wherever the last axis stands: a 1 x 1 convolution, with that axis as channels.
     """
     weight = r.demand(node, 1, "weight")
     if weight.ndim != 2:
@@ -53,12 +52,12 @@ def matmul(r: Reading, node: onnx.NodeProto) -> None:
             weights["bias"] = (r.weight_name(add.input[at]), bias.reshape(-1))
             r.absorb([add.output[0]])
             last = add
-    layer, shape, moves = r.bare(node)
-    order = order_of(moves, shape) or ()
-    if len(shape) > 1 and order[-1] != 0:
-        raise r.refusal(node, f"runs over the last axis of {r.shape(node)}, which is no channel axis")
-    op: Op = Linear(features, out, "bias" in weights)
-    if len(shape) > 1:
-        op = Conv(features, out, tuple(Window(1) for _ in shape[1:]), bias="bias" in weights)
-        weights["weight"] = weights["weight"][0], weight.T.reshape(out, features, *(1,) * (len(shape) - 1))
-    r.emit(last, op, [layer], weights, moves=moves)
+    value = r.moved(node)
+    if len(value.shape) == 1:
+        r.emit(last, Linear(features, out, "bias" in weights), [r.layer(node)], weights)
+        return
+    positions = len(value.shape) - 1
+    layer, back = r.in_front(value, positions, last.output[0])
+    op = Conv(features, out, tuple(Window(1) for _ in range(positions)), bias="bias" in weights)
+    weights["weight"] = weights["weight"][0], weight.T.reshape(out, features, *(1,) * positions)
+    r.emit(last, op, [layer], weights, moves=back)

@@ -79,6 +79,8 @@ def check_written_once(graph: onnx.GraphProto, inputs: set[str]) -> None:
     """Check that no two nodes write one tensor, and none writes an input.  Raises: CaptureError."""
     written = set(inputs)
     for node in graph.node:
+        if not node.output:
+            raise CaptureError(f"onnx node {node.name!r} ({node.op_type}): writes nothing; the file is damaged")
         for name in node.output:
             if name in written:
                 raise CaptureError(

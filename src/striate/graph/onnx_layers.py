@@ -71,6 +71,10 @@ def same(r: Reading, node: onnx.NodeProto) -> None:
 
 
 def _identity(r: Reading, node: onnx.NodeProto) -> None:
+    """A layer in our own files, where it was one; elsewhere what exporters leave of a copy, which is nothing."""
+    if not r.is_ours:
+        same(r, node)
+        return
     layer, _, moves = r.bare(node)
     r.emit(node, Identity(), [layer], moves=moves)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from striate.graph.moves import order_of
 from striate.graph.onnx_curves import decimal
 from striate.graph.onnx_reading import Reading, Value
 from striate.ops import Array, BatchNorm, GroupNorm, LayerNorm, LocalResponseNorm, Reshape, new_share
@@ -85,17 +84,20 @@ def group_norm(r: Reading, node: onnx.NodeProto) -> None:
 
 
 def layer_norm(r: Reading, node: onnx.NodeProto) -> None:
-    """Layer norm over the channels, which stand last or are all there is."""
-    layer, shape, moves = r.bare(node)
-    order = order_of(moves, shape) or ()
-    axis = r.attribute(node, "axis", -1) % (len(shape) + 1)
-    if axis != len(shape) or order[-1:] != (0,):
-        raise r.refusal(node, f"axis={axis} of (N, {', '.join(map(str, r.shape(node)))}); supported are the channels")
+    """Layer norm over the last axis."""
+    value = r.moved(node)
+    rank = len(value.shape) + 1
+    axis = r.attribute(node, "axis", -1) % rank
+    if axis != rank - 1 or axis == 0:
+        raise r.refusal(
+            node, f"axis={axis} of (N, {', '.join(map(str, value.shape))}); supported is the last axis alone"
+        )
+    layer, back = r.in_front(value, axis - 1, node.output[0])
     scale = r.demand(node, 1, "scale")
     shift = r.demand(node, 2, "bias") if len(node.input) > 2 and node.input[2] else np.zeros_like(scale)
     learnt = node.input[1] in r.stored or not (scale == 1).all() or len(node.input) > 2
-    op = LayerNorm(shape[0], decimal(r.attribute(node, "epsilon", 1e-5)), learnt)
-    r.emit(node, op, [layer], _pair(r, node, scale, shift) if learnt else {}, moves=moves)
+    op = LayerNorm(value.shape[-1], decimal(r.attribute(node, "epsilon", 1e-5)), learnt)
+    r.emit(node, op, [layer], _pair(r, node, scale, shift) if learnt else {}, moves=back)
 
 
 def _pair(r: Reading, node: onnx.NodeProto, scale: Array, shift: Array) -> Pair:

@@ -16,7 +16,7 @@ from striate.errors import CaptureError, NetworkError, ShapeError
 from striate.graph.build import Builder
 from striate.graph.moves import Moves, order_of, plain, shape_of, then
 from striate.graph.network import INPUT, Network
-from striate.ops import Array, Op, Pad, Reshape, Shape, Unknown
+from striate.ops import Array, Op, Pad, Permute, Reshape, Shape, Unknown
 
 BATCH = -(2**40)  # stands for the free batch size in shape arithmetic; no size of a tensor is negative
 ASK_SHAPES = ("Shape", "Size")  # operators that need only the shape of what they read
@@ -198,9 +198,17 @@ class Reading:
         """An input before a permutation that waits on it: layer, its shape, and the permutation, empty if none."""
         value = self.value(node, position)
         if value.before or order_of(value.moves, value.shape_before) is None:
-            self._settle(node.input[position])
+            waits = not value.before and bool(value.moves) and isinstance(value.moves[-1], Permute)
+            self._settle(node.input[position], but=value.moves[-1:] if waits else ())
             value = self.value(node, position)
         return value.layer, value.shape_before, value.moves
+
+    def in_front(self, value: Value, axis: int, called: str) -> tuple[str, Moves]:
+        """A tensor with `axis` (without the batch) where channels stand, as a layer, and the move that puts it back."""
+        order = (axis, *(i for i in range(len(value.shape)) if i != axis))
+        back = Permute(tuple(order.index(i) for i in range(len(order))))
+        layer = self._made(value.after_move(Permute(order)), f"{self._called(called)}.front")
+        return layer, () if axis == 0 else (back,)
 
     def layer(self, node: onnx.NodeProto, position: int = 0) -> str:
         """The layer that writes an input of `node`; what waited before it becomes layers."""
@@ -217,20 +225,26 @@ class Reading:
         """Shape of a layer's result for one image."""
         return self._builder.shape(layer)
 
-    def _settle(self, tensor: str) -> None:
-        """Make layers of what waits before `tensor`; the last is called after it. The same move is made once."""
+    def _settle(self, tensor: str, but: Moves = ()) -> None:
+        """Make layers of what waits before `tensor`, `but` a last move; the last of them is called after it."""
         value = self._values[tensor]
+        waiting = value.moves[: len(value.moves) - len(but)]
+        layer = self._made(replace(value, moves=waiting), self._called(tensor))
+        self._values[tensor] = Value(layer, self._builder.shape(layer), but)
+
+    def _made(self, value: Value, called: str) -> str:
+        """The layer that gives `value`. The same move of the same layer is made once."""
         ops = list(plain(value.moves, value.shape_before))
         if value.before:
             ops.append(Pad(value.before, value.after, value=value.fill))
-        layer, called = value.layer, self._called(tensor)
+        layer = value.layer
         for i, op in enumerate(ops):
             key = layer, op
             if key not in self._moved:
                 name = self._unique(called if i == len(ops) - 1 else f"{called}.{op.kind}")
                 self._moved[key] = self._builder.add(op, layer, name=name, weights={}, path="")
             layer = self._moved[key]
-        self._values[tensor] = Value(layer, self._builder.shape(layer))
+        return layer
 
     # Layers.
 

@@ -1,4 +1,4 @@
-"""What a softmax or a reduction over some axes of a moved tensor is, as layers on the tensor itself.
+"""What a reduction over some axes of a moved tensor is, as layers on the tensor itself.
 
 Axes are told apart by what they are of the tensor: some of its channels, however a reshape has split them, or its
 positions, wherever a permutation has put them. Axes count without the batch: 0 is the first of an image.
@@ -19,7 +19,6 @@ from striate.ops import (
     Op,
     Reshape,
     Shape,
-    Softmax,
 )
 
 CELLS = {"mean": AdaptiveAvgPool, "max": AdaptiveMaxPool}
@@ -39,15 +38,6 @@ def split_channels(shape: Shape, moves: Moves) -> Shape | None:
         if out[len(split) :] == kept and prod(split) == shape[0] and (kept or set(positions) <= {1}):
             return split
     return None
-
-
-def softmax_over(shape: Shape, moves: Moves, axis: int) -> Softmax | None:
-    """The softmax over `axis` of a moved tensor, applied before the moves; None where it is not over channels."""
-    split, order = split_channels(shape, moves), order_of(moves, shape)
-    if split is not None and axis < len(split):
-        before = prod(split[:axis])
-        return Softmax() if before == 1 and split[axis] == shape[0] else Softmax(before, split[axis])
-    return Softmax() if order is not None and order[axis] == 0 else None
 
 
 def reduction_over(
