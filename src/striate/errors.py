@@ -47,6 +47,10 @@ class RecipeError(StriateError):
     """A training recipe has an unknown key or an impossible value."""
 
 
+class ImageTooLargeError(DataError):
+    """An image has more pixels than are decoded; known from its header."""
+
+
 class RunError(StriateError):
     """A run folder is absent, unfinished, of another version, or damaged."""
 

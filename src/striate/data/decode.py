@@ -17,7 +17,7 @@ from striate.data.encoded import Content, Encoded
 from striate.data.preprocess import Preprocessing
 from striate.data.quiet import quiet_pillow
 from striate.data.resize import fit_image, resized_size
-from striate.errors import DataError
+from striate.errors import DataError, ImageTooLargeError
 
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF")
 MAX_PIXELS = 2**26  # 67 megapixels: above every common camera, 201 MB as RGB
@@ -205,5 +205,5 @@ def _opened(image: Encoded) -> Image.Image:
     return Image.open(content, formats=FORMATS)
 
 
-def _too_large(name: str) -> DataError:
-    return DataError(f"{name}: more than {MAX_PIXELS:,} pixels; make it smaller first")
+def _too_large(name: str) -> ImageTooLargeError:
+    return ImageTooLargeError(f"{name}: more than {MAX_PIXELS:,} pixels; make it smaller first")

@@ -14,7 +14,7 @@ from striate.data.audit.hashing import perceptual_hash, thumbnail
 from striate.data.decode import bits_per_sample, check_header, frames, orientation, reading, upright
 from striate.data.encoded import MAX_FILE_BYTES, Encoded
 from striate.data.resize import to_image
-from striate.errors import DataError
+from striate.errors import DataError, ImageTooLargeError
 
 DIGEST_BYTES = 16  # of BLAKE2b: two different images of 10**9 agree with a probability below 10**-20
 
@@ -66,6 +66,8 @@ def look(image: Encoded) -> Look:
             kind = "damaged"
             header = replace(header, orientation=orientation(opened))  # only now: for some PNG it needs the pixels
             picture = upright(opened)
+    except ImageTooLargeError as fault:
+        return Look(header, "refused", str(fault), digest)
     except DataError as fault:
         return Look(header, kind, str(fault), digest)
     return _prints(header, picture, digest)
