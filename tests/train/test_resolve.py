@@ -57,6 +57,14 @@ def test_an_average_reaches_over_a_share_of_the_run():
     assert resolve(asked.changed(averaging="lookahead"), **FACTS)[0].average_decay == 0.95
 
 
+def test_precise_statistics_are_made_each_epoch_where_they_are_cheap():
+    def made(images, **values):
+        return resolve(Recipe(**values), **(FACTS | {"images": images}))[0].bn_precise
+
+    assert [made(10_239), made(10_240), made(4500, bn_precise_images=450)] == ["end", "always", "always"]
+    assert made(50_000, bn_precise="off") == "off"
+
+
 def test_mirroring_is_for_classes_that_bear_it():
     assert resolve(Recipe(), **FACTS | {"classes": ("a", "b")})[0].flip is False
     recipe, choices = resolve(Recipe(), **FACTS)

@@ -16,6 +16,7 @@ BATCH_MOST = 128  # a CPU is busy from here on, and more steps an epoch need few
 STEPS_AN_EPOCH = 50  # a small set takes smaller batches rather than fewer updates than this
 LR_AT_128 = 0.1  # for SGD with momentum 0.9 and batches of 128; He et al. 2016, arXiv:1512.03385, sec. 4.2
 AVERAGED_SHARE = 0.02  # of the run: how far an average of the weights reaches back
+PRECISE_OFTEN = 10  # training images for each that statistics rest on, from which they are made anew each epoch
 SHIFT_SHARE = 14  # a fourteenth of the shorter side: 2 px of 28, 16 px of 224
 
 
@@ -123,9 +124,11 @@ def _average_decay(facts: Facts) -> tuple[float, str]:
 
 
 def _bn_precise(facts: Facts) -> tuple[str, str]:
-    if facts.recipe.averaging == "none":
-        return "end", "the shipped statistics are those of training images, not of the last batches"
-    return "always", "averaged weights have no statistics of their own"
+    if facts.recipe.averaging != "none":
+        return "always", "averaged weights have no statistics of their own"
+    if facts.images >= PRECISE_OFTEN * facts.recipe.bn_precise_images:
+        return "always", "what is chosen is what is shipped, for a few hundredths of an epoch's time"
+    return "end", "the shipped statistics are those of training images, not of the last batches"
 
 
 CHOOSERS: dict[str, Chooser] = {
