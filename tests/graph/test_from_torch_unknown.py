@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import striate
 from striate.errors import CaptureError, NetworkError
 from striate.graph import infer_shapes, reference
 from striate.graph.from_torch import capture
@@ -57,6 +58,16 @@ def test_an_unknown_function_is_a_layer_with_torchs_shape_and_without_numbers(mi
     assert next(layer for layer in found.layers if layer.name == "after").macs == 5 * 4 * 3 * 7 * 5
     with pytest.raises(CaptureError, match=f"^Around: calls {called}, .*; striate inspect shows what is known"):
         capture(Around(middle), (3, 9, 8))
+
+
+def test_inspect_shows_a_module_that_is_known_in_part_and_leaves_it_in_training():
+    module = Around(rolled).train()
+    found = striate.inspect(module, (3, 9, 8))
+    assert found.unknown == ("roll",)
+    assert found.flops is None
+    assert "not counted, and no field stated behind: roll (of unknown kind)" in str(found)
+    assert "?" in found._repr_html_()
+    assert module.training
 
 
 def test_its_path_is_named():
