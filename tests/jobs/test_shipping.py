@@ -144,7 +144,9 @@ def test_no_images_no_proof(tmp_path):
 def test_a_strangers_file_ships_and_verifies_against_itself(tmp_path, theirs, pictures):
     out = tmp_path / "ours.onnx"
     shipped = ship_named(str(theirs), out, TOLD, str(pictures))
-    assert [(c.name, c.value) for c in shipped.choices] == [("output", "logits"), ("proof images", 32)]
+    assert [(c.name, c.value) for c in shipped.choices] == [
+        ("order", "rgb"), ("output", "logits"), ("proof images", 32)
+    ]  # fmt: skip
     assert shipped.proof.inputs["image"] == 5
     artifact = load(out)
     assert (artifact.manifest.network, artifact.manifest.classes) == ("theirs", CLASSES)
@@ -176,6 +178,7 @@ def test_what_a_stranger_does_not_say_is_asked_for(theirs):
         ({"std": "wide"}, r"--std is 'wide'; give 1 or 3 numbers with commas"),
         ({"mean": "123.7"}, r"--mean 123\.7 lies beyond the full scale of 1; add --full-scale 255 if it is meant for"),
         ({"full_scale": 2.0}, r"--full-scale is 2; the largest pixel value is 1 or 255$"),
+        ({"order": "rbg"}, r"--order is 'rbg' for 3 channels; use rgb or bgr, the latter for 3$"),
         ({"fit": "zoom"}, r"preprocessing: fit is 'zoom'; use one of crop, pad, stretch$"),
         ({"std": "0"}, r"preprocessing: std is \(0\.0, 0\.0, 0\.0\); every value must be above 0$"),
     ],
@@ -189,11 +192,25 @@ def test_full_scale_255_and_names_from_a_file(theirs, tmp_path):
     (tmp_path / "names.txt").write_text("ant\nbee\n\ncow\n", encoding="utf-8")
     told = replace(TOLD, classes=str(tmp_path / "names.txt"), mean="102", std="51,63.75,76.5", full_scale=255.0)
     read = read_stranger(str(theirs), told, has_images=True)
-    assert (read.classes, read.choices) == (CLASSES, ())
+    assert (read.classes, [c.name for c in read.choices]) == (CLASSES, ["order"])
     assert read.preprocessing == replace(PREPROCESSING, mean=(0.4, 0.4, 0.4))
-    unnamed = read_stranger(str(theirs), replace(TOLD, classes=""), has_images=True)
+    unnamed = read_stranger(str(theirs), replace(TOLD, classes="", order="rgb"), has_images=True)
     assert unnamed.classes == ("class0", "class1", "class2")
     assert [str(c) for c in unnamed.choices] == ["classes = class0 to class2 (no names were given; --classes does)"]
+
+
+def test_a_network_of_bgr_images_gets_them(tmp_path, theirs, pictures):
+    """mean and std are the network's, in its order; the file takes RGB, and costs one 1 x 1 convolution."""
+    out = tmp_path / "ours.onnx"
+    shipped = ship_named(str(theirs), out, replace(TOLD, order="bgr"), str(pictures))
+    artifact = load(out)
+    assert artifact.manifest.prepared() == replace(PREPROCESSING, mean=(0.6, 0.5, 0.4), std=(0.3, 0.25, 0.2))
+    assert [node.name for node in artifact.network] == ["bgr", "bn", "act", "gap", "fc"]
+    rgb = images()
+    np.testing.assert_allclose(Engine(out).logits(rgb), by_hand(network(), rgb[:, ::-1]), rtol=0, atol=1e-5)
+    assert shipped.proof.fault == ""
+    assert verify_file(out, str(theirs), order="bgr").fault == ""
+    assert verify_file(out, str(theirs)).fault.startswith("bn: ")
 
 
 def test_networks_that_cannot_be_shipped(tmp_path):

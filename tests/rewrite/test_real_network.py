@@ -1,4 +1,7 @@
-"""A trained network and the whole test set of CIFAR-10: no norm left, and as many answers right as before."""
+"""A trained network on a tenth of the test set of CIFAR-10: no norm left, and every answer as before.
+
+tests/jobs/test_real_files.py counts what the shipped file gets right of the whole.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +19,14 @@ from striate.rewrite import read_pixels, rewrite
 from striate.runtime import open_session
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
-RIGHT = 9_173  # of 10,000, as ../shared/data/README.md states of this file
-BATCH = 250
+IMAGES, BATCH = 1000, 250
 
 
 @pytest.fixture(scope="module")
 def cifar10(shared_data):
-    """uint8 images (10000, 3, 32, 32) and their classes."""
+    """uint8 images (1000, 3, 32, 32), spread over the test set, and their classes."""
     table = pytest.importorskip("pyarrow.parquet").read_table(shared_data / "cifar10" / "test.parquet")
+    table = table.take(list(range(0, len(table), len(table) // IMAGES)))
     encoded = (row["bytes"] for row in table["image"].to_pylist())
     pixels = np.stack([np.asarray(Image.open(io.BytesIO(data)).convert("RGB")) for data in encoded])
     return pixels.transpose(0, 3, 1, 2), np.array(table["label"].to_pylist())
@@ -58,6 +61,6 @@ def test_resnet20_is_as_right_as_before(resnet20, cifar10):
     assert (norms(resnet20), norms(done.network), norms(raw)) == (19, 0, 0)
     before, after = (answers(network, pixels, normalised) for network in (resnet20, done.network))
     from_pixels = answers(raw, pixels, lambda x: x)
-    assert [int((got == classes).sum()) for got in (before, after, from_pixels)] == [RIGHT] * 3
+    assert 0.89 < (before == classes).mean() < 0.94
     assert np.array_equal(before, after)
     assert np.array_equal(before, from_pixels)

@@ -51,6 +51,10 @@ def ship(
     fit: Annotated[
         str, typer.Option(help="How an image of another shape fits: crop, pad or stretch.", rich_help_panel=TOLD)
     ] = "",
+    order: Annotated[
+        str,
+        typer.Option(help="Colours as the network, its mean and its std take them: rgb or bgr.", rich_help_panel=TOLD),
+    ] = "",
     explain: Annotated[bool, typer.Option(help="Say what each rewrite did, and what it left alone and why.")] = False,
     json: AsJson = False,
 ) -> None:
@@ -68,7 +72,9 @@ def ship(
     from striate.jobs.shipping import How, ship_named
     from striate.jobs.strangers import Described
 
-    described = Described(classes=classes, input_shape=input_shape, mean=mean, std=std, full_scale=full_scale, fit=fit)
+    described = Described(
+        classes=classes, input_shape=input_shape, mean=mean, std=std, full_scale=full_scale, fit=fit, order=order
+    )
     how = How(dtype=takes, constant_channel=constant_channel, proof_images=proof_images)  # type: ignore[arg-type]
     with meter("proving", "inputs") as tell:
         shipped = ship_named(net, out, described, images, tell, how)

@@ -29,6 +29,7 @@ def verify(
         str | None, typer.Option(help="Images of yours to check it on as well: folder, pattern, archive.")
     ] = None,
     proof_images: Annotated[int | None, typer.Option(min=1, help="How many of them (by the network's cost).")] = None,
+    order: Annotated[str, typer.Option(help="Colours as the file of --against takes them: rgb or bgr.")] = "rgb",
     layers: Annotated[
         bool, typer.Option("--layers", help="Show every layer, not only those nearest to a limit.")
     ] = False,
@@ -45,7 +46,7 @@ def verify(
     from striate.jobs.verifying import verify_file
 
     with meter("proving", "inputs") as tell:
-        found = verify_file(model, against, images, tell, proof_images)
+        found = verify_file(model, against, images, tell, proof_images, order)
     if json:
         print_json(to_json(found))
     else:

@@ -6,12 +6,16 @@ from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
+import numpy as np
+
 from striate.choice import Choice
 from striate.data import Preprocessing
 from striate.errors import DataError, UsageError
-from striate.graph import Network, infer_shapes
+from striate.geometry import Window
+from striate.graph import INPUT, Network, Node, infer_shapes
 from striate.jobs.spelled import parse_shape, spelled_network
-from striate.ops import Softmax
+from striate.ops import Conv, Softmax
+from striate.rewrite.edit import fresh
 
 FULL_SCALES = (1.0, 255.0)
 
@@ -24,6 +28,7 @@ class Described:
     input_shape: "3x224x224", where the network leaves it open
     mean, std: one number a channel with commas, of pixels whose largest value is `full_scale`, 1 or 255
     fit: crop, pad or stretch: how an image of another shape becomes the network's
+    order: rgb or bgr, in which the network reads colours; mean and std stand in it too; rgb if empty
     """
 
     classes: str = ""
@@ -32,6 +37,7 @@ class Described:
     std: str = ""
     full_scale: float = 1.0
     fit: str = ""
+    order: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +70,14 @@ def read_stranger(net: str, described: Described, *, has_images: bool) -> Strang
     if len(network.input_shape) != 3:
         raise UsageError(f"{net}: reads {network.input_shape}, not images (channels, height, width)")
     classes, choices = _classes(described.classes, prod(outputs))
-    return Stranger(network, classes, _preprocessing(described, network), choices)
+    preprocessing = _preprocessing(described, network)
+    if preprocessing.channels == 3 and not described.order:
+        choices = (*choices, Choice("order", "rgb", "what most networks read; --order bgr for OpenCV's and Caffe's"))
+    if described.order == "bgr":
+        network = reading_rgb(network)
+        mean, std = preprocessing.mean[::-1], preprocessing.std[::-1]
+        preprocessing = replace(preprocessing, mean=mean, std=std)
+    return Stranger(network, classes, preprocessing, choices)
 
 
 def logits_of(network: Network) -> tuple[Network, tuple[Choice, ...]]:
@@ -79,6 +92,20 @@ def logits_of(network: Network) -> tuple[Network, tuple[Choice, ...]]:
     nodes = tuple(node for node in network if node is not last)
     reason = f"the last layer, softmax {last.name}, is applied by whoever reads the file"
     return replace(network, nodes=nodes, output=last.inputs[0]), (Choice("output", "logits", reason),)
+
+
+def reading_rgb(network: Network) -> Network:
+    """A network of BGR images behind a 1 x 1 convolution that turns red, green, blue into blue, green, red.
+
+    The rewrites merge it with the stem, or with the preparation of pixels.
+    """
+    dtype = next(array.dtype for array in network.weights.values())
+    name = fresh("bgr", {INPUT, *(node.name for node in network)})
+    weight = fresh(f"{name}.weight", network.weights)
+    turn = Node(name, Conv(3, 3, (Window(1), Window(1)), bias=False), (INPUT,), {"weight": weight})
+    others = (replace(n, inputs=tuple(name if i == INPUT else i for i in n.inputs)) for n in network)
+    turned = replace(network, nodes=(turn, *others))
+    return turned.with_weights({**network.weights, weight: np.eye(3, dtype=dtype)[::-1, :, None, None]})
 
 
 def _demanded(described: Described, *, has_images: bool) -> dict[str, object]:
@@ -114,6 +141,8 @@ def _lines(given: str) -> list[str]:
 
 def _preprocessing(described: Described, network: Network) -> Preprocessing:
     channels, height, width = network.input_shape
+    if described.order not in ("", "rgb", "bgr") or (described.order == "bgr" and channels != 3):
+        raise UsageError(f"--order is {described.order!r} for {channels} channels; use rgb or bgr, the latter for 3")
     if described.full_scale not in FULL_SCALES:
         raise UsageError(f"--full-scale is {described.full_scale:g}; the largest pixel value is 1 or 255")
     mean, std = (

@@ -13,7 +13,7 @@ from striate.errors import ArtifactError, UsageError
 from striate.graph import Network
 from striate.jobs import proving
 from striate.jobs.networks import read_network
-from striate.jobs.strangers import logits_of
+from striate.jobs.strangers import logits_of, reading_rgb
 from striate.rewrite import DEFAULT, PASSES, rewrite
 from striate.runtime import Engine, self_test
 from striate.verify import Proof, Recheck, Tell, prove, prove_shipped, silent
@@ -45,9 +45,11 @@ def verify_file(
     source: str | None = None,
     tell: Tell = silent,
     proof_images: int | None = None,
+    order: str = "rgb",
 ) -> Verified:
     """Verify an artifact, also against the run or file it was made from if that is given, on images of `source` too.
 
+    order: "bgr" where `against` reads its colours so
     Raises: ArtifactError, RunError, CaptureError, DataError.
     """
     artifact = load(path)
@@ -56,6 +58,8 @@ def verify_file(
         count, _ = proving.image_count(artifact.network, proof_images)
         images = proving.images_of(source, manifest.classes, manifest.prepared(), count)
     original = None if against is None else read_network(against, artifact.network.input_shape)
+    if original is not None and order == "bgr":
+        original = reading_rgb(original)
     return verify(artifact, path, original, images, tell)
 
 
