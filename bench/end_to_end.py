@@ -112,14 +112,16 @@ def loop(folder: Path, network: str, size: int, workers: int, list_of_files: Pat
 def timed(command: list[str]) -> tuple[float, float]:
     """Seconds from start to end, and the peak memory in MB of the process and its children."""
     start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     peak = 0.0
-    while process.poll() is None:
-        peak = max(peak, resident_mb(process.pid))
-        time.sleep(SAMPLE_S)
-    seconds = time.perf_counter() - start
+    with tempfile.TemporaryFile() as said, subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said) as process:
+        while process.poll() is None:
+            peak = max(peak, resident_mb(process.pid))
+            time.sleep(SAMPLE_S)
+        seconds = time.perf_counter() - start
+        said.seek(0)
+        last = said.read().decode("utf-8", "replace").strip().splitlines()[-1:]
     if process.returncode:
-        raise SystemExit(f"{command} failed with {process.returncode}")
+        raise SystemExit(f"{command} failed with {process.returncode}: {' '.join(last)}")
     return seconds, peak
 
 

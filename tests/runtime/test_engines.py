@@ -100,6 +100,8 @@ def test_every_engine_computes_the_network(tmp_path, name, made, threads, part_i
     assert (logits.dtype, logits.shape) == (np.float32, (7, 5))
     assert np.abs(logits - exact).max() < TOLERANCE * np.abs(exact).max()
     assert np.array_equal(engine.logits(x), logits)
+    for size in (2, 5, 1):
+        assert np.abs(engine.logits(x[:size]) - exact[:size]).max() < TOLERANCE * np.abs(exact).max()
     assert 0 < self_test(engine, artifact.manifest) < artifact.manifest.golden_bound
 
 
