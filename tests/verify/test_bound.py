@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import pytest
 
@@ -29,6 +31,7 @@ from striate.ops import (
     Softmax,
 )
 from striate.verify import error_bounds, propagate
+from striate.verify.bound import Rounding, walk
 from striate.verify.tally import share
 
 SHAPE = (6, 8, 12)
@@ -152,3 +155,44 @@ def test_a_known_error_is_carried():
     bound = error_bounds(network, x, unit=0.0, input_error=1e-3)["layer"]
     by_hand = 1e-3 * np.abs(x) @ np.abs(network.weights["layer.weight"]).T
     np.testing.assert_allclose(bound, by_hand, rtol=1e-5)
+
+
+def test_a_walk_forgets_what_has_been_read():
+    """Only tensors still to be read are held: of a long chain, a few, and of what it gave out, none."""
+    b = Builder("long", (2, 6, 9))
+    for i in range(12):
+        b.add(Conv(2, 2, (Window(1), Window(1))), f"c{i - 1}" if i else INPUT, name=f"c{i}")
+    network = with_random_weights(b.build(), 0).astype(np.float64)
+    x = np.random.default_rng(0).standard_normal((1, 2, 6, 9))
+    alive: list[weakref.ref] = []
+    for _, values, _ in walk(network, {INPUT: x}, [Rounding(2**-24)]):
+        alive.append(weakref.ref(values))
+        del values
+        assert sum(ref() is not None for ref in alive) <= 2
+
+
+def test_a_bound_that_says_nothing_is_given_up_and_no_other_is():
+    b = Builder("deep", (8, 6, 9))
+    for i in range(12):
+        b.add(Conv(8, 8, (Window(3, pad_lo=1, pad_hi=1),) * 2, bias=False), f"c{i - 1}" if i else INPUT, name=f"c{i}")
+    network = with_random_weights(b.build(), 0).astype(np.float64)
+    x = np.random.default_rng(0).standard_normal((2, 8, 6, 9))
+    kept = error_bounds(network, x)
+    given_up = {name: bound for name, _, (bound,) in walk(network, {INPUT: x}, [Rounding(2**-24, give_up=True)])}
+    infinite = [np.isinf(given_up[name]).all() for name in kept]
+    assert infinite == sorted(infinite)
+    assert 0 < sum(infinite) < len(infinite)
+    for name, value in reference.run(network, x).items():
+        if name != INPUT and np.isfinite(given_up[name]).all():
+            assert np.array_equal(given_up[name], kept[name])
+        elif name != INPUT:
+            assert (kept[name].mean() > 100 * np.abs(value)).all(), name
+
+
+def test_a_zero_tensor_is_no_reason_to_give_up():
+    network = chain()
+    x = np.zeros((1, 2, 6, 9))
+    weights = {**network.weights, "a.bias": np.full(3, -1.0)}
+    dark = network.with_weights(weights)
+    for _, _, (bound,) in walk(dark, {INPUT: x}, [Rounding(2**-24, give_up=True)]):
+        assert np.isfinite(bound).all()

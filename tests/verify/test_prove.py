@@ -80,6 +80,32 @@ def test_the_table_names_every_part(numpy_engine):
     assert [row.split()[0] for row in rows] == ["algebra", "rounding", "bound", "decisions"]
 
 
+def test_the_layers_nearest_to_a_limit(numpy_engine):
+    proof = refuted(numpy_engine)
+    short, every = proof.table(2), proof.table()
+    assert short[0] == "shares of what is allowed, 100 % being the limit, the 2 of 5 layers nearest to one:"
+    assert every[0] == "shares of what is allowed, 100 % being the limit:"
+    assert [row.split()[0] for row in every[1:]] == ["layer", "bn", "relu", "gap", "fc", "drop"]
+    assert len(short) == 4
+    assert "fc" in [row.split()[0] for row in every if row.endswith("  FAILS")]
+    assert set(short[2:]) <= set(every[2:])
+
+
+def test_what_is_served_is_judged_and_decides(numpy_engine):
+    original = small().astype(np.float64)
+    rewritten = rewrite(original).network
+    run = numpy_engine(rewritten)
+    engines = run, numpy_engine(original)
+    right = prove(original, rewritten, *engines, cases_for(original), served=lambda x: run(x)["fc"])
+    assert (right.fault, 0 < right.served_error < 1e-6) == ("", True)
+    assert "as served; a layer uses at most" in right.lines()[2]
+    wrong = prove(original, rewritten, *engines, cases_for(original), served=lambda x: run(x)["fc"][:, ::-1])
+    assert wrong.fault.startswith("drop: as the engine serves it, the float32 error is ")
+    assert wrong.decisions.flips > 0
+    broken = prove(original, rewritten, *engines, cases_for(original), served=lambda x: run(x)["fc"] * np.nan)
+    assert broken.fault.startswith("drop: as the engine serves it, the float32 error is nan of its scale")
+
+
 def test_json_there_and_back(numpy_engine):
     proof = proof_of(small(), numpy_engine)
     assert Proof.from_json(proof.to_json()) == proof
