@@ -47,14 +47,16 @@ def design(
     elif found.designs:
         rows = [
             (f"{d.score:.2f}", str(d.field), str(d.jump), f"{d.found.macs:,}", f"{d.found.parameters:,}",
-             bytes_text(d.found.peak_activation_bytes), d.notation)
+             bytes_text(d.found.peak_activation_bytes))
             for d in found.designs
         ]  # fmt: skip
-        heads = ("score", "field", "jump", "MACs", "parameters", "activations", "network")
-        print("\n".join(aligned(heads, rows, [True] * 6 + [False])))
+        head, *lines = aligned(("score", "field", "jump", "MACs", "parameters", "activations"), rows, [True] * 6)
+        print(head)
+        for line, one in zip(lines, found.designs, strict=True):
+            print(f"{line}\n{one.notation}\n")  # on its own, to be copied, however wide the terminal is
         print(
-            "\nscore = budget used x MACs on real pixels x field asked / field reached x image that is read; "
-            "it does not forecast accuracy"
+            "score = budget used x MACs on real pixels x field asked / field reached\n"
+            "        x image that is read; it does not forecast accuracy"
         )
     else:
         print(found.impossible)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import re
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -73,7 +75,7 @@ def inspect(
         return
     found = inspect_network(network, shape)
     if compare:
-        other, more, also_unknown = look_at(compare, shape, classes)
+        other, more, also_unknown = look_at(compare, shape or network.input_shape, classes)
         _print_comparison(found, inspect_network(other, shape), json)
         remarks, unknown = (*remarks, *more), (*unknown, *also_unknown)
     elif json:
@@ -81,8 +83,17 @@ def inspect(
     elif as_csv:
         print(_csv(found), end="")
     else:
-        print(found.table([name.strip() for name in columns.split(",") if name], tree=tree, depth=depth))
+        _print_table(found.table([name.strip() for name in columns.split(",") if name], tree=tree, depth=depth))
     close(remarks, unknown)
+
+
+def _print_table(text: str) -> None:
+    """Print it, and say how to make it narrower where it does not fit the terminal."""
+    print(text)
+    width, room = max(map(len, text.splitlines()[2:])), shutil.get_terminal_size().columns
+    if sys.stdout.isatty() and width > room:
+        wider = f"the table is {width} columns wide, the terminal {room}"
+        note(f"{wider}; --tree or --columns layer,output,field is narrower")
 
 
 def _check_together(*, at: str, sizes: str, compare: str, unit: bool | str, depth: bool) -> None:
