@@ -53,4 +53,7 @@ def lr(
     print(f"suggested: {found.suggested:.2g}, a tenth of {found.lowest:.2g}, where the loss is least")
     print(f"steepest fall: {found.steepest:.2g}")
     print(f"now automatic: {prepared.recipe.peak_lr:.2g}; picture: {out}")
-    print(f"next: striate train {prepared.recipe.data} --lr {found.suggested:.2g}")
+    others = ""
+    if prepared.recipe.optimizer == "muon":  # its filters were tried at the same multiple of the rate
+        others = f" --set muon_lr={found.suggested * prepared.recipe.muon_lr / float(prepared.recipe.peak_lr):.2g}"
+    print(f"next: striate train {prepared.recipe.data} --lr {found.suggested:.2g}{others}")

@@ -102,7 +102,7 @@ def _watched(module: nn.Module, seen: dict[str, Statistics]) -> Iterator[None]:
     def watch(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
         def look(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             channels = inputs[0].transpose(0, 1).flatten(1).double()  # (C, N H W)
-            seen[name] = channels.mean(dim=1).numpy(), channels.std(dim=1, correction=0).numpy()
+            seen[name] = channels.mean(dim=1).cpu().numpy(), channels.std(dim=1, correction=0).cpu().numpy()
 
         return look
 

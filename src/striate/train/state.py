@@ -224,6 +224,8 @@ def environment(recipe: Recipe) -> dict[str, Any]:
         "machine": platform.machine(),
         "cpu_count": os.cpu_count(),
         "threads": recipe.threads,
+        "device": recipe.device,
+        "gpu": torch.cuda.get_device_name() if recipe.device == "cuda" else None,
     }
 
 
