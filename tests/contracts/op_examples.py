@@ -36,6 +36,7 @@ from striate.ops import (
     LayerNorm,
     Linear,
     LocalResponseNorm,
+    LogSoftmax,
     MaxPool,
     Mul,
     Op,
@@ -111,6 +112,7 @@ EXAMPLES: Mapping[str, list[tuple[Op, list[Shape]]]] = {
         (LocalResponseNorm(5, 0.3, 0.75, 2.0), [MAPS]),
         (LocalResponseNorm(4, 0.5, 0.6), [(6, 3, 5)]),
     ],
+    "log_softmax": [(LogSoftmax(), [(7,)]), (LogSoftmax(), [MAPS])],
     "softmax": [(Softmax(), [(7,)]), (Softmax(), [MAPS]), (Softmax(2, 3), [(12, 3, 5)])],
     "max_pool": [
         (MaxPool((W(2, 2), W(3, 3))), [MAPS]),
@@ -434,6 +436,7 @@ TORCH: Mapping[type[Op], Callable[..., torch.Tensor]] = {
     BatchNorm: _batch_norm,
     Activation: lambda op, inputs, weights: CURVES_IN_TORCH[op.curve](inputs[0], *op.parameters),
     Softmax: _softmax,
+    LogSoftmax: lambda op, inputs, weights: F.log_softmax(inputs[0], dim=1),
     ConvTranspose: _conv_transpose,
     PReLU: lambda op, inputs, weights: F.prelu(inputs[0], weights["weight"]),
     GroupNorm: lambda op, inputs, weights: F.group_norm(

@@ -52,7 +52,7 @@ SQUARE = (W3, W3)
 T3 = Transposed(3)
 ONE_AXIS = "{} got shape (3, 5, 7), needs feature maps with 1 spatial axes; put it before the flattening"
 
-TAKES_ANYTHING = {"affine", "flatten", "identity", "power"}
+TAKES_ANYTHING = {"affine", "flatten", "identity", "log_softmax", "power"}
 
 FAULTS: Mapping[str, list[tuple[Callable[[], object], type[Exception], str]]] = {
     "conv": [

@@ -127,6 +127,7 @@ REDUCTIONS = {
     "sum of rows": (lambda _, x: x.sum(3), None),
     "channels last": (lambda _, x: last(x).mean(-1), None),
     "softmax over channels": (lambda _, x: x.softmax(1), ["softmax"]),
+    "log softmax": (lambda _, x: F.log_softmax(x, 1) + torch.log_softmax(x, -1), None),
     "softmax over rows": (lambda _, x: F.softmax(x, dim=2), ["permute", "softmax", "permute"]),
     "attention over a split": (radix, None),
     "rms by hand": (rms, ["mul", "channel_reduce", "affine", "power", "mul"]),

@@ -34,9 +34,9 @@ OP_TYPES = frozenset(
     {
         "Abs", "Add", "AveragePool", "BatchNormalization", "Clip", "Concat", "Constant", "Conv",
         "ConvTranspose", "Div", "Elu", "Erf", "Flatten", "Gemm", "GlobalAveragePool", "HardSigmoid",
-        "HardSwish", "Identity", "InstanceNormalization", "LRN", "LayerNormalization", "LeakyRelu", "MaxPool",
-        "Mish", "Mul", "Neg", "PRelu", "Pad", "Pow", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceSum", "Relu",
-        "Reshape", "Resize", "Selu", "Sigmoid", "Slice", "Softmax", "Softplus", "Softsign", "Sub", "Sum",
+        "HardSwish", "Identity", "InstanceNormalization", "LRN", "LayerNormalization", "LeakyRelu", "LogSoftmax",
+        "MaxPool", "Mish", "Mul", "Neg", "PRelu", "Pad", "Pow", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceSum",
+        "Relu", "Reshape", "Resize", "Selu", "Sigmoid", "Slice", "Softmax", "Softplus", "Softsign", "Sub", "Sum",
         "Tanh", "Transpose",
     }
 )  # fmt: skip

@@ -129,6 +129,7 @@ LAYERS: Mapping[str, Reader] = MappingProxyType(
         "LRN": response_norm,
         "LayerNormalization": layer_norm,
         "LeakyRelu": with_parameters("leaky_relu", alpha=0.01),
+        "LogSoftmax": softmax,
         "MatMul": matmul,
         "Max": maximum,
         "MaxPool": max_pool,

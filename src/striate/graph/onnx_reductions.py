@@ -10,7 +10,7 @@ from striate.graph.moves import channel_group
 from striate.graph.onnx_constants import axes_of
 from striate.graph.onnx_reading import Reading, Value
 from striate.graph.over_axes import reduction_over
-from striate.ops import ChannelReduce, Reshape, Softmax
+from striate.ops import ChannelReduce, LogSoftmax, Reshape, Softmax
 
 
 def softmax(r: Reading, node: onnx.NodeProto) -> None:
@@ -22,11 +22,13 @@ def softmax(r: Reading, node: onnx.NodeProto) -> None:
         where = f"runs over axes {axis} and up of (N, {', '.join(map(str, out))})"
         raise r.refusal(node, f"{where}; supported is one axis of an image")
     group = channel_group(value.moves, value.shape_before, axis - 1) if value.moves else None
-    if group is not None and group != (1, value.shape_before[0]):  # some of the channels, which a reshape has split
+    if (
+        node.op_type == "Softmax" and group is not None and group != (1, value.shape_before[0])
+    ):  # some of the channels, which a reshape has split
         r.emit(node, Softmax(*group), [value.layer], moves=value.moves)
         return
     layer, back = r.in_front(value, axis - 1, node.output[0])
-    r.emit(node, Softmax(), [layer], moves=back)
+    r.emit(node, Softmax() if node.op_type == "Softmax" else LogSoftmax(), [layer], moves=back)
 
 
 def reduction(how: str) -> Callable[[Reading, onnx.NodeProto], None]:

@@ -185,6 +185,7 @@ PLAIN: Mapping[type[ops.Op], Make] = MappingProxyType(
         ops.Activation: _activation,
         ops.PReLU: lambda op, _: nn.PReLU(op.slopes),
         ops.Softmax: _softmax,
+        ops.LogSoftmax: lambda _op, _: nn.LogSoftmax(dim=1),
         ops.ConvTranspose: _conv_transpose,
         ops.GroupNorm: lambda op, _: nn.GroupNorm(op.groups, op.channels, eps=op.eps, affine=op.affine),
         ops.LayerNorm: lambda op, _: ChannelNorm(op.channels, eps=op.eps, elementwise_affine=op.affine),

@@ -54,6 +54,14 @@ def _softmax(trace: Trace, input: Standin, dim: int | None = None, *_: Any, **__
     return dressed(trace, trace.add(ops.Softmax(), maps, kind="softmax"), back)
 
 
+def _log_softmax(trace: Trace, input: Standin, dim: int | None = None, *_: Any, **__: Any) -> Standin:
+    axis = axis_of(input, 1 if dim is None else dim)
+    if axis == 0:
+        raise CaptureError(f"{trace.where()}: softmax over the images of a batch; striate keeps them apart")
+    maps, back = in_front(trace, input, axis)
+    return dressed(trace, trace.add(ops.LogSoftmax(), maps, kind="log_softmax"), back)
+
+
 def _reduction(how: str) -> Handler:
     @takes_moves
     def handler(trace: Trace, input: Standin, dim: Any = None, keepdim: bool = False, **_: Any) -> Standin:
@@ -222,6 +230,7 @@ def _response_norm(
 REDUCTIONS: Mapping[Any, Handler] = MappingProxyType(
     {
         **rows(takes_moves(_softmax), F.softmax, torch.softmax, Tensor.softmax),
+        **rows(takes_moves(_log_softmax), F.log_softmax, torch.log_softmax, Tensor.log_softmax),
         **rows(_reduction("mean"), torch.mean, Tensor.mean),
         **rows(_reduction("sum"), torch.sum, Tensor.sum),
         **rows(_reduction("max"), torch.amax, Tensor.amax),

@@ -29,6 +29,7 @@ from striate.ops import (
     Identity,
     LayerNorm,
     LocalResponseNorm,
+    LogSoftmax,
     MaxPool,
     Move,
     Mul,
@@ -50,6 +51,7 @@ STEPS: Mapping[type[Op], int] = {
     GroupNorm: 7,  # sum, difference, square, sum, quotient; a factor and a shift
     LayerNorm: 7,
     Softmax: 5,  # maximum, difference, exponential, sum, quotient
+    LogSoftmax: 5,  # the last a difference; a logarithm a position is not counted
 }
 """Steps a value of layers that always take as many."""
 RESPONSE_STEPS = 4  # beside the sum over the channels around: square, factor and shift, power, quotient

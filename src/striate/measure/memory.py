@@ -19,6 +19,7 @@ from striate.ops import (
     Flatten,
     GlobalAvgPool,
     Identity,
+    LogSoftmax,
     MaxPool,
     Move,
     Mul,
@@ -101,7 +102,7 @@ def _needs(node: Node) -> tuple[str, ...]:
             return ()
         case Activation(curve) if curve not in FROM_INPUT:
             return (node.name,)
-        case Softmax():
+        case Softmax() | LogSoftmax():
             return (node.name,)
         case Activation() | MaxPool() | AvgPool() | BlurPool() | AdaptiveAvgPool() | Mul():
             return node.inputs

@@ -1,6 +1,7 @@
 """The layers: one file a family, holding all that is true of it. `OPS` lists them."""
 
 from striate.ops.activation import Activation as Activation
+from striate.ops.activation import LogSoftmax as LogSoftmax
 from striate.ops.activation import Softmax as Softmax
 from striate.ops.adaptive_max_pool import AdaptiveMaxPool as AdaptiveMaxPool
 from striate.ops.base import Array as Array

@@ -140,3 +140,38 @@ class Softmax(Op):
 
     def _apart(self, x: Array) -> Array:
         return x.reshape(len(x), *self._split(x.shape[1:]), *x.shape[2:])
+
+
+@dataclass(frozen=True, slots=True)
+class LogSoftmax(Op):
+    """x_k - log of the sum of exp(x_j) over all channels: what a loss of log-probabilities reads."""
+
+    kind: ClassVar[str] = "log_softmax"
+
+    def forward(self, inputs: Sequence[Array], weights: Weights) -> Array:
+        """Shifted by the maximum, so that nothing overflows."""
+        (x,) = inputs
+        shifted = x - x.max(axis=1, keepdims=True)
+        y: Array = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+        return y
+
+    def backward(self, grad: Array, inputs: Sequence[Array], output: Array, weights: Weights) -> Gradients:
+        """dy - exp(y) times the sum of dy."""
+        dx: Array = grad - np.exp(output) * grad.sum(axis=1, keepdims=True)
+        return (dx,), {}
+
+    def error_bound(
+        self, inputs: Sequence[Array], errors: Sequence[Array], output: Array, weights: Weights, unit: float
+    ) -> Array:
+        """e + max e, and the roundings of shift, exponents, sum, logarithm and difference."""
+        (x,), (e,) = inputs, errors
+        worst = e.max(axis=1, keepdims=True)
+        size = np.abs(x).max(axis=1, keepdims=True) + worst
+        bound: Array = e + worst + rounding_growth(x.shape[1] + 16, unit) * (2 * size + np.abs(output) + 1)
+        return bound
+
+    def to_onnx(
+        self, inputs: Sequence[str], output: str, weights: Mapping[str, str], shapes: Sequence[Shape]
+    ) -> list[OnnxNode]:
+        """LogSoftmax over axis 1."""
+        return [OnnxNode("LogSoftmax", (inputs[0],), (output,), {"axis": 1})]

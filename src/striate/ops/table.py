@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from striate.ops.activation import Activation, Softmax
+from striate.ops.activation import Activation, LogSoftmax, Softmax
 from striate.ops.adaptive_max_pool import AdaptiveMaxPool
 from striate.ops.base import Op
 from striate.ops.batch_norm import BatchNorm
@@ -38,6 +38,7 @@ OPS: Mapping[str, type[Op]] = MappingProxyType(
             Activation,
             PReLU,
             Softmax,
+            LogSoftmax,
             MaxPool,
             AvgPool,
             BlurPool,
