@@ -89,6 +89,7 @@ def largest_error(network: Network, x: np.ndarray, want: np.ndarray) -> float:
 
 def page(rows: list[Row], skipped: list[str]) -> str:
     """docs/coverage.md."""
+    candidates, least = zoo.CANDIDATES, zoo.SPATIAL_CONVOLUTIONS
     parts = [
         f"""# Which networks are captured exactly
 
@@ -99,8 +100,8 @@ next size that it runs at. It **passes** where the captured network has no unkno
 striate's NumPy reference, differs from the module's by at most {RELATIVE_ERROR:g} of the largest value.
 
 torchvision: every classifier but the transformers (ViT, Swin, MaxViT). timm: of each of its modules one model, the
-smallest convolutional one of the first {zoo.CANDIDATES} by name. Convolutional means that it runs at least {zoo.SPATIAL_CONVOLUTIONS} convolutions with
-a kernel above 1, and multiplies no two computed tensors as matrices (attention).
+smallest convolutional one of the first {candidates} by name. Convolutional means that it runs at least {least}
+convolutions with a kernel above 1, and multiplies no two computed tensors as matrices (attention).
 """
     ]
     for library in ("torchvision", "timm"):
