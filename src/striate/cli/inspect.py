@@ -90,7 +90,8 @@ def inspect(
 def _print_table(text: str) -> None:
     """Print it, and say how to make it narrower where it does not fit the terminal."""
     print(text)
-    width, room = max(map(len, text.splitlines()[2:])), shutil.get_terminal_size().columns
+    rule = max((line for line in text.splitlines() if set(line) == {"-"}), key=len, default="")
+    width, room = len(rule), shutil.get_terminal_size().columns
     if sys.stdout.isatty() and width > room:
         wider = f"the table is {width} columns wide, the terminal {room}"
         note(f"{wider}; --tree or --columns layer,output,field is narrower")

@@ -32,8 +32,12 @@ COLOURS: Mapping[str, str] = {
     "blur_pool": "#c9762b",
     "global_avg_pool": "#c9762b",
     "adaptive_avg_pool": "#c9762b",
+    "adaptive_max_pool": "#c9762b",
+    "global_reduce": "#c9762b",
     "add": "#7d5bb0",
     "mul": "#7d5bb0",
+    "sub": "#7d5bb0",
+    "div": "#7d5bb0",
     "concat": "#7d5bb0",
 }
 """The edge of a card by the kind of its first layer; every other kind is grey."""
