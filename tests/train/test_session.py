@@ -158,3 +158,20 @@ def test_the_estimate_counts_smaller_images_as_less_work(seeded, dataset, recipe
     stepper = stepper_for(prepare(gap_network(), asked), dataset, asked)
     assert work_left(stepper, 0) == pytest.approx(8 * (25 + 56 + 99 + 99) / 25)
     assert work_left(stepper, 11) == pytest.approx((5 * 56 + 8 * (99 + 99)) / 25)
+
+
+@pytest.mark.parametrize("steps", [3, 9, 30])
+def test_a_whitened_run_of_growing_images_resumes_to_the_same_bits(dataset, recipe, tmp_path, steps):
+    def builder(*_):
+        return gap_network()
+
+    asked = recipe.changed(epochs=4, resize_from=0.5, resize_until=0.5, whiten=True, class_weights="balanced")
+    whole, stopped = Run(tmp_path / "whole"), Run(tmp_path / "stopped")
+    train(build(builder, asked, dataset.classes), dataset, asked, whole)
+    with pytest.raises(Stopped):
+        train(build(builder, asked, dataset.classes), dataset, asked, stopped, StopAfter(steps))
+    resume(stopped.path, builder, lambda _: dataset)
+    for name in ("weights.safetensors", "metrics.jsonl"):
+        assert (whole.path / name).read_bytes() == (stopped.path / name).read_bytes(), name
+    kept = whole.weights()["0.weight"]
+    assert torch.equal(kept[:3], -kept[3:])  # frozen to the end
