@@ -50,7 +50,7 @@ def capture(
     with (
         evaluating(module),
         _buffers_kept(module),
-        torch.random.fork_rng(devices=[]),
+        torch.random.fork_rng(devices=sorted({p.get_device() for p in module.parameters() if p.is_cuda})),
         _paths(module, trace),
         torch.no_grad(),
     ):
