@@ -22,13 +22,12 @@ def softmax(r: Reading, node: onnx.NodeProto) -> None:
         where = f"runs over axes {axis} and up of (N, {', '.join(map(str, out))})"
         raise r.refusal(node, f"{where}; supported is one axis of an image")
     group = channel_group(value.moves, value.shape_before, axis - 1) if value.moves else None
-    if (
-        node.op_type == "Softmax" and group is not None and group != (1, value.shape_before[0])
-    ):  # some of the channels, which a reshape has split
+    is_log, is_split = node.op_type == "LogSoftmax", group is not None and group != (1, value.shape_before[0])
+    if group is not None and is_split and not is_log:  # some of the channels, which a reshape has split
         r.emit(node, Softmax(*group), [value.layer], moves=value.moves)
         return
     layer, back = r.in_front(value, axis - 1, node.output[0])
-    r.emit(node, Softmax() if node.op_type == "Softmax" else LogSoftmax(), [layer], moves=back)
+    r.emit(node, LogSoftmax() if is_log else Softmax(), [layer], moves=back)
 
 
 def reduction(how: str) -> Callable[[Reading, onnx.NodeProto], None]:

@@ -16,30 +16,12 @@ from torch import Tensor
 
 from striate import ops
 from striate.errors import CaptureError
-from striate.graph.moves import channel_group, order_of
+from striate.graph.moves import channel_group
+from striate.graph.over_axes import reduction_over
 from striate.graph.torch_arithmetic import ARITHMETIC, clamp, dressed, in_front, rows
 from striate.graph.torch_moves import axis_of, reshape, takes_moves
 from striate.graph.torch_standin import Standin
 from striate.graph.torch_trace import Handler, Trace
-from striate.ops import Op, Reshape
-
-
-def _channels(x: Standin) -> tuple[int, ...] | None:
-    """How the channels of the tensor are split over the first axes of `x`, where its moves do nothing else.
-
-    Each of the rest is then an axis of positions as it was; positions of size 1 may be missing.
-    """
-    if not all(isinstance(op, Reshape) for op in x.moves):
-        return None
-    shape, positions = x.image_shape, x.base[1:]
-    for kept in (positions, ()):
-        split = shape[: len(shape) - len(kept)]
-        total = 1
-        for n in split:
-            total *= n
-        if shape[len(split) :] == kept and total == x.base[0] and (kept or set(positions) <= {1}):
-            return split
-    return None
 
 
 def _softmax(trace: Trace, input: Standin, dim: int | None = None, *_: Any, **__: Any) -> Standin:
@@ -76,58 +58,27 @@ def _reduction(how: str) -> Handler:
 
 
 def _reduce(trace: Trace, x: Standin, how: str, axes: Sequence[int], keepdim: bool) -> Standin:
-    sizes = tuple(1 if axis in axes else n for axis, n in enumerate(x.sizes) if keepdim or axis not in axes)
-    split = _channels(x)
-    if split is None:
+    over = [axis - 1 for axis in axes]
+    found = None if x.pads else reduction_over(x.base, x.moves, how, over, keep=keepdim)
+    if found is None:
         trace.settle(x, but_order=True)
-        split = _channels(x)
-    order = order_of(x.moves, x.base)
-    maps = Standin.of(trace, x.tensor_name, x.base)
-    if split is not None:
-        of_channels = [axis - 1 for axis in axes if axis <= len(split)]
-        positions = [axis - len(split) for axis in axes if axis > len(split)]
-    else:
-        placed = [(order or ())[axis - 1] for axis in axes]
-        split, of_channels, positions = x.base[:1], [a for a in placed if a == 0], [a for a in placed if a > 0]
-    flattens = not keepdim and not of_channels and len(positions) == len(x.base) - 1
-    y = _over_positions(trace, maps, how, sorted(positions), keep=not flattens) if positions else maps
-    if of_channels:
-        y = _over_channels(trace, y, how, split, of_channels)
-    if order is not None and not flattens:
-        y = dressed(trace, y, x.moves)
-    return y if sizes == y.sizes else reshape(trace, y, sizes)
+        found = reduction_over(x.base, x.moves, how, over, keep=keepdim)
+    if found is None:
+        return _axis_by_axis(trace, x, how, axes, keepdim)
+    layers, moves = found
+    y = Standin.of(trace, x.tensor_name, x.base)
+    for op in layers:
+        y = trace.add(op, y, kind=how if how != "mean" or isinstance(op, ops.ChannelReduce) else "pool")
+    return dressed(trace, y, moves)
 
 
-def _over_channels(trace: Trace, x: Standin, how: str, split: Sequence[int], axes: Sequence[int]) -> Standin:
-    first, last = axes[0], axes[-1]
-    if list(axes) != list(range(first, last + 1)):
-        raise CaptureError(f"{trace.where()}: {how} over axes that are not side by side")
-    before, count = 1, 1
-    for n in split[:first]:
-        before *= n
-    for n in split[first : last + 1]:
-        count *= n
-    op = ops.ChannelReduce(how) if count == x.base[0] else ops.ChannelReduce(how, before, count)
-    return trace.add(op, x, kind=how)
-
-
-def _over_positions(trace: Trace, x: Standin, how: str, axes: Sequence[int], *, keep: bool) -> Standin:
-    if len(axes) == len(x.base) - 1:
-        op: Op = ops.GlobalAvgPool(keep) if how == "mean" else ops.GlobalReduce(how, keep)
-    elif how in ALONG_AXES:
-        op = ALONG_AXES[how](tuple(1 if axis in axes else n for axis, n in enumerate(x.base[1:], start=1)))
-    else:
-        for axis in axes:
-            maps, back = in_front(trace, x, axis + 1)
-            x = trace.settle(dressed(trace, trace.add(ops.ChannelReduce(how), maps, kind=how), back))
-        return x
-    return trace.add(op, x, kind="pool" if how == "mean" else how)
-
-
-ALONG_AXES: Mapping[str, type[ops.AdaptiveAvgPool] | type[ops.AdaptiveMaxPool]] = MappingProxyType(
-    {"mean": ops.AdaptiveAvgPool, "max": ops.AdaptiveMaxPool}
-)
-"""What takes one or two of several axes to one value."""
+def _axis_by_axis(trace: Trace, x: Standin, how: str, axes: Sequence[int], keepdim: bool) -> Standin:
+    """Each axis put where channels stand, and reduced there."""
+    sizes = tuple(1 if axis in axes else n for axis, n in enumerate(x.sizes) if keepdim or axis not in axes)
+    for axis in axes:
+        maps, back = in_front(trace, x, axis)
+        x = dressed(trace, trace.add(ops.ChannelReduce(how), maps, kind=how), back)
+    return x if sizes == x.sizes else reshape(trace, x, sizes)
 
 
 @takes_moves
