@@ -33,7 +33,9 @@ class TrainingProgress(Observer):
             f"{plan.train_images:,} images to train on, {plan.validation_images:,} to choose the epoch, "
             f"{plan.test_images:,} to test; {plan.parameters:,} parameters"
         )
-        steps = f"{plan.epochs} epochs of {plan.steps_per_epoch} steps{done}"
+        last = plan.total_steps - (plan.epochs - 1) * plan.steps_per_epoch
+        cut = f", {last} in the last" if last < plan.steps_per_epoch else ""
+        steps = f"{plan.epochs} epochs of {plan.steps_per_epoch} steps{cut}{done}"
         note(f"{steps}: about {seconds_text(plan.estimate_seconds)}")
         console = Console(stderr=True)
         if console.is_terminal and left:
