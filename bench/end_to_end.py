@@ -1,13 +1,14 @@
 """Measure whether `striate predict` classifies a folder of JPEGs at least twice as fast as a Pillow + torch loop.
 
-The 2,527 photographs of TrashNet (192 x 256 px) in ../shared/data, read from the disk's cache, through ResNet-18 at
-SIZE px with random weights. Every contender is a process of its own, timed from its start to its end, imports and
+The 2,527 photographs of TrashNet (192 x 256 px) in ../shared/data, read from the disk's cache, through ResNet-18 and
+MobileNetV2 at SIZE px with random weights, one result file each: the one spends its time on convolutions, the other
+on all the rest too. Every contender is a process of its own, timed from its start to its end, imports and
 loading included, and told only what to read. One round = every contender in turn, in an order drawn anew.
   striate          striate predict MODEL FOLDER --out FILE.csv, in the engine that `striate bench --save` chose before
   loop             Pillow decodes, resizes and crops, torch eager computes batches of 32; DataLoader without workers
   loop, 2 workers  the same with num_workers=2
 Peak memory is the largest resident size of the process and its children together, sampled every 20 ms.
-usage: end_to_end.py [--rounds N] [--size PX] [--network NAME] [--images N]
+usage: end_to_end.py [--rounds N] [--size PX] [--network NAME] [--images N] [--select SECONDS]
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ import time
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from _record import ROOT, record, summary
@@ -38,6 +38,7 @@ from striate.rewrite import rewrite
 
 IMAGES = ROOT.parent / "shared" / "data" / "trashnet"
 CLASSES = ("cardboard", "glass", "metal", "paper", "plastic", "trash")
+NETWORKS = ("resnet18", "mobilenet_v2")
 BATCH, SAMPLE_S = 32, 0.02
 GOAL_RATIO, GOAL_MB = 2.0, 600
 
@@ -155,7 +156,7 @@ def main(arguments: argparse.Namespace) -> None:
         if other != "striate"
     }
     record(
-        "end_to_end",
+        f"end_to_end_{arguments.network}",
         {
             "question": __doc__.splitlines()[0] if __doc__ else "",
             "network": arguments.network,
@@ -228,9 +229,9 @@ def race(
 def parsed() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(usage=(__doc__ or "").splitlines()[-1])
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--size", type=int, default=128)
-    parser.add_argument("--network", default="resnet18")
+    parser.add_argument("--network", action="append")
     parser.add_argument("--images", type=int, default=2527)
     parser.add_argument("--select", type=float, default=20.0)
     parser.add_argument("--loop", type=Path)
@@ -239,8 +240,10 @@ def parsed() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    options: Any = parsed()
-    if options.loop:
-        loop(options.loop, options.network, options.size, options.workers, options.loop / "files.txt")
-    else:
-        main(options)
+    options = parsed()
+    for network in options.network or NETWORKS:
+        options.network = network
+        if options.loop:
+            loop(options.loop, network, options.size, options.workers, options.loop / "files.txt")
+        else:
+            main(options)
