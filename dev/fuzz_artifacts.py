@@ -326,7 +326,7 @@ CHANGES: Mapping[str, Callable[[onnx.ModelProto], None]] = {
     "manifest: no JSON": raw_manifest("{"),
     "manifest: deep": raw_manifest("[" * 200_000),
     "manifest: deep objects": raw_manifest('{"a":' * 100_000),
-    "manifest: long": raw_manifest(" " * (2**23 + 1)),
+    "manifest: long": raw_manifest(" " * (2**25 + 1)),
     "manifest: unknown key": manifest(evil=1),
     "manifest: deep proof": manifest(proof=json.loads("[" * 400 + "]" * 400)),
     "manifest: classes": manifest(classes=["a"]),

@@ -17,7 +17,7 @@ from striate.geometry import Window
 from striate.graph import INPUT, Builder, reference
 from striate.graph.to_onnx import to_bytes, to_onnx
 from striate.jobs import proving, shipping
-from striate.jobs.shipping import How, ship, ship_named
+from striate.jobs.shipping import How, golden_count, ship, ship_named
 from striate.jobs.strangers import Described, logits_of, read_stranger
 from striate.jobs.verifying import verify, verify_file
 from striate.ops import Activation, BatchNorm, Conv, GlobalAvgPool, Linear, MaxPool, Softmax
@@ -247,6 +247,12 @@ def test_a_large_network_is_proved_on_fewer_images_in_smaller_batches():
     assert proving.batch_sizes(large) == (1,)
     count, (choice,) = proving.image_count(large)
     assert count == 8 == choice.value
+
+
+def test_large_images_make_fewer_golden_cases():
+    sizes = ((224, 4), (700, 2), (1024, 1), (2048, 1))
+    for side, count in sizes:
+        assert golden_count(Preprocessing(3, side, side, "crop", (0.0,) * 3, (1.0,) * 3)) == count
 
 
 def test_images_are_taken_evenly(pictures):

@@ -26,7 +26,7 @@ from striate.graph.to_onnx import BATCH, IR_VERSION, LOGITS, OPSET
 from striate.measure.memory import schedule
 
 MAX_BYTES = 2**30
-MAX_MANIFEST_CHARS = 2**23
+MAX_MANIFEST_CHARS = 2**25  # room for one golden image of 2,048 px a side
 MAX_ATTRIBUTE = 2**12  # kernels, strides, pads, groups: beyond it, even the arithmetic of shapes takes its time
 MAX_ALIVE_BYTES = 2**29  # of feature maps at once for one image: 18 times VGG-16's at 224 px
 MAX_MACS = 2**38  # of one image, 18 times VGG-16's at 224 px: ten seconds of two cores

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from striate.verify.tally import scale_of
 from striate.verify.tolerance import result_allowed
 
 GOLDEN_CASES = 4
+GOLDEN_BYTES = 2**22  # of pixels, with one image at least: they travel as text in the manifest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +102,7 @@ def ship(
         tell,
         proving.serving(to_bytes(model_of(small, how.dtype)), how.dtype),
     )
-    about = _about(original, classes, preprocessing, images[:GOLDEN_CASES], require(proof), how.dtype)
+    about = _about(original, classes, preprocessing, images[: golden_count(preprocessing)], require(proof), how.dtype)
     about = about.model_copy(update={"temperature": fitted[0], "abstain_below": fitted[1]})
     write(path, small, about, how.dtype)
     norms = _batch_norms(network), _batch_norms(small)
@@ -163,6 +165,11 @@ def ship_stranger(
     images = _images(str(source), read.network, read.classes, read.preprocessing, how)
     shipped = ship(read.network, read.classes, read.preprocessing, path, images, tell, how=how)
     return replace(shipped, choices=(*read.choices, *shipped.choices))
+
+
+def golden_count(preprocessing: Preprocessing) -> int:
+    """How many images become golden cases: fewer of large ones."""
+    return max(1, min(GOLDEN_CASES, GOLDEN_BYTES // prod(preprocessing.shape)))
 
 
 def _images(
