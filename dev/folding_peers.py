@@ -250,7 +250,7 @@ def page(rows: list[tuple[str, str, Answer]]) -> str:
     tools = ", ".join(f"{name} {version(name)}" for name in ("onnxruntime", "onnxscript", "openvino"))
     total, left = (sum(f["striate"].get(k, 0) for _, _, f in rows if "px" in f) for k in ("norms", "left"))
     parts = [
-        f"""# Batch normalisation folded, on torchvision's and timm's networks
+        f"""# Batch normalisation folded, on networks of {" and ".join(sorted({library for library, _, _ in rows}, reverse=True))}
 
 Written by `dev/folding_peers.py` (environment: `make peers`) with {zoo.versions()}, {tools}. Not edited by hand.
 
