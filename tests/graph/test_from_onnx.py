@@ -293,3 +293,20 @@ def test_a_flattening_that_is_spelled_twice_is_one_layer():
     network = same(graph(nodes))
     assert kinds(network) == ["global_avg_pool", "flatten", "add"]
     assert network.node("y").inputs == ("f", "f")
+
+
+def test_weights_standardised_in_the_graph_are_computed():
+    """As by ScaledStdConv of NFNets: each kernel by its own mean and variance, through a batch normalisation."""
+    w = np.random.default_rng(0).standard_normal((5, 3, 2, 3)).astype(np.float32)
+    nodes = [
+        helper.make_node("Reshape", ["w", "row"], ["r"]),
+        helper.make_node("BatchNormalization", ["r", "g", "z", "z", "o"], ["n", "m", "v"], training_mode=1),
+        helper.make_node("Reshape", ["n", "back"], ["k"]),
+        helper.make_node("Conv", ["x", "k"], ["y"]),
+    ]
+    five = {"g": np.linspace(0.5, 2, 5), "z": np.zeros(5), "o": np.ones(5)}
+    constants = {
+        "w": w, "row": np.array([1, 5, -1]), "back": np.array([5, 3, 2, 3]),
+        **{name: value.astype(np.float32) for name, value in five.items()},
+    }  # fmt: skip
+    assert kinds(same(graph(nodes, constants))) == ["conv"]

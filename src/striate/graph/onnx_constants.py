@@ -269,6 +269,19 @@ def _clip(reading: Reading, node: onnx.NodeProto) -> Array:
     return np.asarray(np.clip(_first(reading, node), low, high))
 
 
+def _batch_norm(reading: Reading, node: onnx.NodeProto) -> Array:
+    """Of weights, by their own statistics or by computed ones: so exporters spell standardised weights."""
+    value, *vectors = (reading.demand(node, i, "input") for i in range(5))
+    if value.size > MAX_COMPUTED:
+        raise ValueError(f"{value.size:,} values")
+    scale, shift, mean, var = (vector.reshape(-1, *(1,) * (value.ndim - 2)) for vector in vectors)
+    if reading.attribute(node, "training_mode", 0):
+        axes = (0, *range(2, value.ndim))
+        mean, var = value.mean(axis=axes, keepdims=True), value.var(axis=axes, keepdims=True)
+    normal = (value - mean) / np.sqrt(var + reading.attribute(node, "epsilon", 1e-5))
+    return np.asarray(normal * scale + shift, value.dtype)
+
+
 def _first(reading: Reading, node: onnx.NodeProto) -> Array:
     return reading.demand(node, 0, "input")
 
@@ -283,6 +296,7 @@ FOLDS: Mapping[str, Fold] = MappingProxyType(
     {
         "Abs": _each(np.abs),
         "Add": _every(np.add),
+        "BatchNormalization": _batch_norm,
         "Cast": _cast,
         "CastLike": _cast_like,
         "Ceil": _each(np.ceil),

@@ -23,6 +23,7 @@ ASK_SHAPES = ("Shape", "Size")  # operators that need only the shape of what the
 MAX_SIDE = 2**15  # px of feature maps on one axis: index maps are made of every one
 MAX_CHANNELS = 2**20
 MAX_VALUES = 2**31  # of one tensor, for one image
+MAX_MOVED = 2**26  # of one that is sliced or permuted: where each value goes is written down
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +174,7 @@ class Reading:
     def give(self, node: onnx.NodeProto, value: Value, output: int = 0) -> None:
         """An output of `node` is `value`. A vector made by reshaping alone becomes a layer at once, as in torch."""
         if output < len(node.output) and node.output[output]:
-            check_size(value.shape)
+            check_size(value.shape if not value.moves else (prod(value.shape),))
             tensor = node.output[output]
             self._values[tensor] = value
             flattens = value.moves and not value.before and all(isinstance(op, Reshape) for op in value.moves)
@@ -234,7 +235,10 @@ class Reading:
 
     def _made(self, value: Value, called: str) -> str:
         """The layer that gives `value`. The same move of the same layer is made once."""
+        if value.moves and prod(value.shape_before) > MAX_MOVED:
+            raise ShapeError(f"moves {prod(value.shape_before):,} values; striate follows up to {MAX_MOVED:,}")
         ops = list(plain(value.moves, value.shape_before))
+        check_size(value.shape)
         if value.before:
             ops.append(Pad(value.before, value.after, value=value.fill))
         layer = value.layer
