@@ -249,8 +249,9 @@ def page(rows: list[tuple[str, str, Answer]]) -> str:
     """docs/folding.md."""
     tools = ", ".join(f"{name} {version(name)}" for name in ("onnxruntime", "onnxscript", "openvino"))
     total, left = (sum(f["striate"].get(k, 0) for _, _, f in rows if "px" in f) for k in ("norms", "left"))
+    libraries = " and ".join(dict.fromkeys(library for library, _, _ in rows))
     parts = [
-        f"""# Batch normalisation folded, on networks of {" and ".join(sorted({library for library, _, _ in rows}, reverse=True))}
+        f"""# Batch normalisation folded, on networks of {libraries}
 
 Written by `dev/folding_peers.py` (environment: `make peers`) with {zoo.versions()}, {tools}. Not edited by hand.
 
