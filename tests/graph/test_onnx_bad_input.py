@@ -136,6 +136,14 @@ def test_cycles_and_names_written_twice():
         from_onnx(graph([node("Abs", ["x"], ["x"])]))
 
 
+def test_a_circle_of_nameless_nodes_in_a_file_that_calls_itself_ours():
+    nodes = [node("Relu", ["x"], ["a"]), node("Add", ["a", "c"], ["b"]), node("Abs", ["b"], ["c"])]
+    model = graph(nodes)
+    model.producer_name = "striate"
+    with pytest.raises(CaptureError, match=r"^onnx node 'b' \(Add\): input 1 \('c'\) is written only after it, or by"):
+        from_onnx(model)
+
+
 TOO_LARGE = {
     "stride": node("MaxPool", ["x"], ["y"], kernel_shape=[2, 2], strides=[10**9, 1]),
     "kernel": node("MaxPool", ["x"], ["y"], kernel_shape=[10**9, 2], pads=[10**9, 0, 0, 0]),

@@ -19,6 +19,7 @@ from striate.graph.network import INPUT, Network
 from striate.ops import Array, Op, Pad, Permute, Reshape, Shape, Unknown
 
 BATCH = -(2**40)  # stands for the free batch size in shape arithmetic; no size of a tensor is negative
+LONGEST_LAYER = 16  # nodes that our writer makes of one layer, at most
 ASK_SHAPES = ("Shape", "Size")  # operators that need only the shape of what they read
 MAX_SIDE = 2**15  # px of feature maps on one axis: index maps are made of every one
 MAX_CHANNELS = 2**20
@@ -299,8 +300,9 @@ class Reading:
         node = self._writers.get(tensor)
         if self.is_ours and node is not None:
             last = node
-            while not last.name and (after := self.readers(last.output[0])):
-                last = after[0]
+            for _ in range(LONGEST_LAYER):  # a hostile file may lead in a circle
+                after = self.readers(last.output[0])
+                last = last if last.name or not after else after[0]
             return last.name or tensor
         return readable(node.name if node is not None and node.name and tensor in self._results else tensor)
 
