@@ -55,6 +55,10 @@ class RunError(StriateError):
     """A run folder is absent, unfinished, of another version, or damaged."""
 
 
+class ElsewhereError(RunError):
+    """Another of the processes that train together failed, and says why itself."""
+
+
 class DivergedError(RunError):
     """Training left the finite numbers; the run may go back and try again."""
 

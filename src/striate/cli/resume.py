@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from striate.cli.output import AsJson
-from striate.cli.train import EventFolder, report
+from striate.cli.train import EventFolder, report, together
 
 
 def register(app: typer.Typer) -> None:
@@ -23,8 +23,11 @@ def resume(
 ) -> None:
     """Continue an unfinished run; on a CPU it ends in the same bits as if it had never stopped.
 
+    Under torchrun with as many processes as there are now; with another number the last bits differ.
+
     Example: striate resume runs/first
     """
     from striate.jobs import training
 
-    report(run, lambda observer: training.resume(run, observer), json, tensorboard)
+    with together() as team:
+        report(run, lambda observer: training.resume(run, observer, team), json, tensorboard, team)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ from striate.cli.settings import RecipeFile, Settings, read_recipe, seconds_of
 
 if TYPE_CHECKING:
     from striate.train.calibration import CalibrationReport
+    from striate.train.distributed import Team
     from striate.train.observer import Observer
     from striate.train.result import Result
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 EventFolder = Annotated[
     Path | None, typer.Option("--tensorboard", help="Write event files into a folder of the run's name in here.")
 ]
+
+GRACE_SECONDS = 1.0  # torchrun ends all processes once one has ended: the one with the fault must say it first
 
 
 def register(app: typer.Typer) -> None:
@@ -56,6 +60,8 @@ def train(
 
     The best epoch is chosen on the validation part; the headline number comes from the test part, looked at once.
 
+    On many cores, GPUs or machines: torchrun --nproc-per-node 2 -m striate train ...
+
     Example: striate train photos/ --net 32C3-BN-R-MP2-64C3-BN-R-GAP-6 --input 3x64x64 --out runs/first
     """
     given = {
@@ -65,14 +71,39 @@ def train(
     }  # fmt: skip
     from striate.jobs import training
 
-    prepared = training.tuned(training.prepare(read_recipe(recipe, given, setting)))
-    out = out or _next_run()
-    note(f"data {prepared.dataset.source}: {len(prepared.dataset.classes)} classes; run folder {out}")
-    print_choices(prepared.choices)
-    report(out, lambda observer: training.run(prepared, out, observer), json, tensorboard)
+    with together() as team:
+        prepared = training.prepare_together(read_recipe(recipe, given, setting), team)
+        folder = out or _next_run()
+        note(f"data {prepared.dataset.source}: {len(prepared.dataset.classes)} classes; run folder {folder}")
+        if team.size > 1:
+            note(f"{team.size} processes share each step")
+        print_choices(prepared.choices)
+        report(folder, lambda observer: training.run(prepared, folder, observer, team), json, tensorboard, team)
 
 
-def report(out: Path, run: Callable[[Observer], Result], json: bool, tensorboard: Path | None) -> None:
+@contextmanager
+def together() -> Iterator[Team]:
+    """The processes that torchrun started with this one; all but the first print nothing but a fault of their own."""
+    import os
+    import time
+    from contextlib import redirect_stderr, redirect_stdout
+
+    from striate.errors import ElsewhereError
+    from striate.train.distributed import joined
+
+    with joined() as team:
+        if team.leads:
+            yield team
+            return
+        try:
+            with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+                yield team
+        except ElsewhereError:
+            time.sleep(GRACE_SECONDS)
+            raise typer.Exit(2) from None
+
+
+def report(out: Path, run: Callable[[Observer], Result], json: bool, tensorboard: Path | None, team: Team) -> None:
     """Run a training job under a progress bar, with event files where a folder is named, and print its result."""
     from contextlib import ExitStack, closing
 
@@ -81,11 +112,12 @@ def report(out: Path, run: Callable[[Observer], Result], json: bool, tensorboard
 
     with ExitStack() as stack:
         watchers: list[Observer] = []
-        if tensorboard is not None:
+        if tensorboard is not None and team.leads:
             from striate.train.tensorboard import TensorBoard
 
             watchers.append(stack.enter_context(closing(TensorBoard(tensorboard / out.name))))
-        watchers.append(stack.enter_context(closing(TrainingProgress())))
+        if team.leads:
+            watchers.append(stack.enter_context(closing(TrainingProgress())))
         result = run(Observers(watchers))
     if json:
         print_json({"run": str(out), **result.to_json()})

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,13 +12,14 @@ import torch
 
 from striate.choice import Choice
 from striate.data import Dataset, load
-from striate.errors import CaptureError, StriateError, UsageError
+from striate.errors import CaptureError, RecipeError, RunError, StriateError, UsageError
 from striate.graph import Network, initialise
 from striate.jobs.fitting import fitting_batch, free_bytes
 from striate.jobs.spelled import CALLABLE, call, parse_shape, spelled_network
 from striate.report import draw_confusion, draw_curves
 from striate.train.binding import prepare as prepare_module
 from striate.train.binding import stepper_for
+from striate.train.distributed import ALONE, Team, cores_of_one
 from striate.train.find_rate import RateCurve, find_rate
 from striate.train.loop import build
 from striate.train.loop import resume as resume_loop
@@ -107,6 +108,23 @@ def tuned(prepared: Prepared) -> Prepared:
     return Prepared(resolved, prepared.dataset, (*kept, *more, *found), asked)
 
 
+def prepare_together(recipe: Recipe, team: Team) -> Prepared:
+    """As `prepare` and `tuned` alone; of several ranks each reads the data, and rank 0 decides what is open.
+
+    What only measuring can tell is left at its usual value then.
+    Raises: as `prepare`; RunError where ranks read different data.
+    """
+    if team.size == 1:
+        return tuned(prepare(recipe))
+    if recipe.time_seconds:
+        raise RecipeError(f"recipe: time_seconds is planned by one process, and these are {team.size}; give epochs")
+    prepared = team.together(lambda: prepare(recipe))
+    decided = Recipe(**json.loads(team.from_first(prepared.recipe.to_json().encode)))
+    first = team.from_first(prepared.dataset.fingerprint.encode).decode()
+    team.together(lambda: _require_same(prepared.dataset, first))
+    return replace(prepared, recipe=decided)
+
+
 def find_rates(recipe: Recipe, steps: int, tell: Callable[[int, float], None]) -> tuple[Prepared, RateCurve]:
     """Test learning rates on a copy of the network that `recipe` would train; nothing is written.
 
@@ -118,21 +136,24 @@ def find_rates(recipe: Recipe, steps: int, tell: Callable[[int, float], None]) -
     return prepared, find_rate(stepper_for(module, prepared.dataset, quiet), steps, tell)
 
 
-def run(prepared: Prepared, out: Path, observer: Observer) -> Result:
-    """Train into the new folder `out` and draw its pictures.
+def run(prepared: Prepared, out: Path, observer: Observer, team: Team = ALONE) -> Result:
+    """Train into the new folder `out` and draw its pictures; of several ranks, rank 0 writes and draws.
 
     Raises: RunError where `out` holds a run already; NotationError, ShapeError where the network does not fit.
     """
     module = build(build_module, prepared.recipe, prepared.dataset.classes)
-    result = train_loop(module, prepared.dataset, prepared.recipe, Run(out, prepared.choices), observer)
-    draw(result, prepared.dataset.classes, out)
+    folder = Run(out, prepared.choices, team.size)
+    result = train_loop(module, prepared.dataset, prepared.recipe, folder, observer, team)
+    if team.leads:
+        draw(result, prepared.dataset.classes, out)
     return result
 
 
-def resume(out: Path, observer: Observer) -> Result:
+def resume(out: Path, observer: Observer, team: Team = ALONE) -> Result:
     """Continue the unfinished run in `out` to the weights it would have had.  Raises: RunError."""
-    result = resume_loop(out, build_module, lambda recipe: prepare(recipe).dataset, observer)
-    draw(result, Run(out).classes(), out)
+    result = resume_loop(out, build_module, lambda recipe: prepare(recipe).dataset, observer, team)
+    if team.leads:
+        draw(result, Run(out).classes(), out)
     return result
 
 
@@ -174,6 +195,12 @@ def draw(result: Result, classes: tuple[str, ...], out: Path) -> None:
     draw_confusion(best.confusion, classes, title, out / "confusion.png")
 
 
+def _require_same(dataset: Dataset, fingerprint: str) -> None:
+    """Raises: RunError unless the dataset is the one that rank 0 reads."""
+    if dataset.fingerprint != fingerprint:
+        raise RunError(f"{dataset.source}: holds other images here than for rank 0; give all processes the same data")
+
+
 def _resolved(recipe: Recipe, dataset: Dataset) -> tuple[Recipe, tuple[Choice, ...]]:
     return resolve(
         recipe,
@@ -181,7 +208,7 @@ def _resolved(recipe: Recipe, dataset: Dataset) -> tuple[Recipe, tuple[Choice, .
         channels=dataset.preprocessing.channels,
         size=(dataset.preprocessing.height, dataset.preprocessing.width),
         classes=dataset.classes,
-        cores=len(os.sched_getaffinity(0)),
+        cores=cores_of_one(),
         gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else "",
     )
 

@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from striate.data.dataset import Dataset
-from striate.errors import ShapeError
+from striate.errors import RecipeError, ShapeError
 from striate.train import norms
 from striate.train.balance import class_weights
+from striate.train.distributed import ALONE, Team
 from striate.train.feed import Feed, Normaliser, Pixels, augmentation_of, steps_per_epoch
 from striate.train.machine import device_of, flags_kept, quiet_machine, require
 from striate.train.recipe import Recipe
@@ -29,13 +30,14 @@ def prepare(module: nn.Module, recipe: Recipe) -> nn.Module:
     return module
 
 
-def stepper_for(module: nn.Module, dataset: Dataset, recipe: Recipe) -> Stepper:
-    """The steps of a run on a prepared network.
+def stepper_for(module: nn.Module, dataset: Dataset, recipe: Recipe, team: Team = ALONE) -> Stepper:
+    """The steps of a run on a prepared network, which ranks must begin with equal weights.
 
     Raises: ShapeError, RecipeError if network, data and recipe do not fit together.
     """
     steps = steps_per_epoch(len(dataset.train), int(recipe.batch_images))
     total_steps = max(1, round(float(recipe.epochs) * steps))
+    _check_team(recipe, len(dataset.train) // steps, team)
     feed = Feed(
         Pixels.of(dataset.train).to(recipe.device),
         Normaliser.of(dataset.preprocessing, bool(recipe.channels_last)).to(recipe.device),
@@ -44,15 +46,31 @@ def stepper_for(module: nn.Module, dataset: Dataset, recipe: Recipe) -> Stepper:
         steps,
         recipe.sampling == "balanced",
         _sizes(dataset, recipe, -(-total_steps // steps)) if recipe.resize_from < 1 else None,
+        team,
     )
     with quiet_machine(int(recipe.threads)):
         _check_output(module, dataset, feed)
         if recipe.whiten:
             whiten(module, (images for images, _ in feed.plain(WHITENING_IMAGES)))
+    norms.spread(module, recipe, team)
     weights = None
     if recipe.class_weights == "balanced":
         weights = torch.from_numpy(class_weights(dataset.train.labels, len(dataset.classes))).float().to(recipe.device)
     return Stepper.of(module, feed, recipe, total_steps, weights)
+
+
+def _check_team(recipe: Recipe, least_images: int, team: Team) -> None:
+    """Raises: RecipeError unless every rank has something to do in the smallest step."""
+    if team.size == 1:
+        return
+    if recipe.compile:
+        raise RecipeError(f"recipe: compile = true works in one process, and these are {team.size}; use false")
+    each = 1 if recipe.sync_batch_norm and not recipe.ghost_batch_images else 2  # one image has no statistics
+    if least_images < each * team.size:
+        raise RecipeError(
+            f"recipe: batch_images = {recipe.batch_images} makes steps of {least_images} images, and {team.size} "
+            f"processes need {each * team.size}; raise batch_images or start fewer processes"
+        )
 
 
 def dirac(module: nn.Module) -> None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
 
 from striate.errors import RunError
+from striate.train.distributed import Team
 from striate.train.files import read, write_atomic, write_json
 from striate.train.progress import Progress
 from striate.train.weights import from_bytes, to_bytes
@@ -71,6 +72,19 @@ def load_epoch_start(folder: Path, epoch: int) -> Checkpoint | None:
         if (found.progress.epoch, found.progress.step) == (epoch, 0):
             return found
     return None
+
+
+def shared(team: Team, find: Callable[[], Checkpoint | None]) -> Checkpoint | None:
+    """What rank 0 finds, on every rank: only its machine needs the folder.  Raises: as `Team.from_first`."""
+    if team.size == 1:
+        return find()
+    found = team.together(lambda: find() if team.leads else None)
+    text = json.dumps(found and {"serial": found.serial, "progress": found.progress.to_dict()})
+    note = json.loads(team.from_first(text.encode))
+    if note is None:
+        return None
+    data = team.from_first(lambda: to_bytes(found.tensors) if found else b"")
+    return Checkpoint(note["serial"], Progress(**note["progress"]), from_bytes(data, "rank 0's checkpoint"))
 
 
 def _load(path: Path) -> Checkpoint:

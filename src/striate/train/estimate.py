@@ -26,7 +26,7 @@ def estimate_seconds(stepper: Stepper, dataset: Dataset, done_steps: int) -> flo
     epochs_left = -(-(stepper.total_steps - done_steps) // stepper.feed.steps)
     evaluated = epochs_left * len(dataset.validation) + (len(dataset.test) if dataset.test else 0)
     training = work_left(stepper, done_steps) * step_seconds(trial)
-    return training + evaluated * evaluation_seconds(trial, dataset)
+    return training + evaluated * evaluation_seconds(trial, dataset) / stepper.feed.team.size
 
 
 def work_left(stepper: Stepper, done_steps: int) -> float:
@@ -44,7 +44,8 @@ def work_left(stepper: Stepper, done_steps: int) -> float:
 def step_seconds(trial: Stepper) -> float:
     """Median seconds of a step, of a rehearsal that may be spent; one step more warms up."""
     seconds = [one_step(trial, 0)]
-    while len(seconds) <= STEPS and sum(seconds) < BUDGET_SECONDS:
+    many = trial.feed.team.size > 1  # they must all take equally many
+    while len(seconds) <= STEPS and (many or sum(seconds) < BUDGET_SECONDS):
         seconds.append(one_step(trial, len(seconds) % trial.feed.steps))
     return median(seconds[1:] or seconds)
 

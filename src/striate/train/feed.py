@@ -18,6 +18,7 @@ from striate.data.preprocess import Preprocessing
 from striate.data.random import epoch_order
 from striate.errors import RecipeError
 from striate.train.balance import balanced_order
+from striate.train.distributed import ALONE, Team
 from striate.train.recipe import Recipe
 
 PLAIN = 2**63 - 1  # an epoch that no run reaches: its order chooses images for statistics
@@ -106,18 +107,21 @@ class Feed:
     steps: int  # an epoch
     is_balanced: bool = False
     size_of: Callable[[int], tuple[int, int]] | None = None  # epoch -> size of its images; None: as they are
+    team: Team = ALONE
     _order_epoch: int = -1  # the order of one epoch is kept, for it costs a sort
     _order: tuple[Tensor, Tensor] | None = None
 
     def batch(self, epoch: int, step: int) -> tuple[Tensor, Tensor]:
         """Return images (B, C, H, W) float32 and targets: labels (B,), or of mixed images shares (B, K) float32.
 
+        Of several ranks each gets its contiguous share of the same batch.
+
         The order depends on (seed, epoch) and each image's augmentation on (seed, epoch, image) alone, so a
         batch is the same whoever asks for it and whenever. A partner to mix with comes from the whole part and is
         augmented as it is in its own place.
         """
         rows, draws = self._epoch_order(epoch)
-        within = batch_bounds(step, self.steps, len(rows))
+        within = self.team.share(batch_bounds(step, self.steps, len(rows)))
         return self.shown(rows[within], draws[within], epoch)
 
     def shown(self, rows: Tensor, draws: Tensor, epoch: int) -> tuple[Tensor, Tensor]:

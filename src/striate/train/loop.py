@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,6 +15,8 @@ from striate.data import dataset as datasets
 from striate.data.dataset import Dataset
 from striate.errors import RecipeError, RunError
 from striate.train.binding import dirac, prepare, stepper_for
+from striate.train.checkpoint import Checkpoint, shared
+from striate.train.distributed import ALONE, Team
 from striate.train.machine import device_of, seeded
 from striate.train.observer import Observer
 from striate.train.recipe import Recipe
@@ -19,6 +24,7 @@ from striate.train.result import Result
 from striate.train.session import Session
 from striate.train.shift import ShiftRecorder
 from striate.train.state import Run
+from striate.train.step import Stepper
 from striate.train.weights import restore
 
 ModuleBuilder = Callable[[Recipe, tuple[str, ...]], nn.Module]  # recipe, class names -> network
@@ -31,23 +37,22 @@ def train(
     recipe: Recipe,
     run: Run | None = None,
     observer: Observer | None = None,
+    team: Team = ALONE,
 ) -> Result:
     """Train a network in place; it ends with the weights that were best on validation.
 
     module: maps (N, C, H, W) float32 to logits (N, classes); starts from the weights it has.
     recipe: resolved (`resolve.resolve`). run: where to write; without one nothing is written.
+    team: the ranks that train together, each calling this; only rank 0 needs run and observer.
     The caller's random state, thread count, training flags and the network's device are as before afterwards.
     Raises: RunError if the folder holds a run already or the loss leaves the finite; RecipeError, DataError,
     ShapeError if recipe, data and network do not fit together.
     """
     found_on = device_of(module)
-    session = _session(module, dataset, recipe, run, observer or Observer())
+    session = _session(module, dataset, recipe, run if team.leads else None, observer or Observer(), team)
     try:
-        if run is None:
-            return session.go()
-        with run.locked():
-            run.require_new()
-            session.begin(run)
+        with ExitStack() as held:
+            team.together(lambda: _begin(session, held))
             return session.go()
     finally:
         module.to(found_on)
@@ -58,30 +63,31 @@ def resume(
     module_builder: ModuleBuilder,
     dataset_loader: DatasetLoader,
     observer: Observer | None = None,
+    team: Team = ALONE,
 ) -> Result:
     """Continue an unfinished run from its newest intact checkpoint to the weights it would have had.
 
-    Bit for bit on a CPU with the torch, the threads and the kind of processor it began with.
+    Bit for bit on a CPU with the torch, the threads, the kind of processor and the number of processes it began with.
+    team: the ranks that continue together; only rank 0 needs the folder.
     Raises: RunError if there is nothing to resume, or network or data are not those of the run.
     """
     run, watcher = Run(run_folder), observer or Observer()
-    run.require_unfinished()
-    recipe = run.recipe()
-    dataset = dataset_loader(recipe)
-    if dataset.fingerprint != run.read("dataset.json")["fingerprint"]:
-        raise RunError(f"{run.path}: the data are not those it began with; restore them or train again")
-    session = _session(build(module_builder, recipe, dataset.classes), dataset, recipe, run, watcher)
-    with run.locked():
-        run.require_unfinished()
-        checkpoint, faults = run.newest_checkpoint()
-        for fault in faults:
-            watcher.on_note(f"{fault}; continuing from the checkpoint before it")
-        began_with = run.read("environment.json")["torch"]
-        if began_with != torch.__version__:
-            watcher.on_note(f"torch is {torch.__version__}, was {began_with}: the last bits may differ")
+    begun = json.loads(team.from_first(lambda: json.dumps(_begun(run)).encode()))
+    recipe = Recipe(**begun["recipe"])
+    if begun["processes"] != team.size:
+        recipe = recipe.changed(threads=max(1, int(recipe.threads) * begun["processes"] // team.size))
+        now = f"now there are {team.size} with {recipe.threads} threads each"
+        watcher.on_note(f"it began with {begun['processes']} processes, {now}: the last bits will differ")
+    dataset = team.together(lambda: _same_data(dataset_loader(recipe), begun["fingerprint"], run.path))
+    module = build(module_builder, recipe, dataset.classes)
+    session = _session(module, dataset, recipe, run if team.leads else None, watcher, team)
+    with ExitStack() as held:
+        checkpoint = shared(team, lambda: _newest(run, watcher, held))
+        assert checkpoint is not None  # noqa: S101  # or _newest has raised
         session.restore(checkpoint)
-        session.epoch_start = run.epoch_start(checkpoint.progress.epoch)
-        run.write_rows(session.progress)  # rows of an epoch whose checkpoint was never written go
+        session.epoch_start = shared(team, lambda: run.epoch_start(checkpoint.progress.epoch))
+        if session.run:
+            session.run.write_rows(session.progress)  # rows of an epoch whose checkpoint was never written go
         return session.go()
 
 
@@ -107,14 +113,59 @@ def trained(run_folder: Path, module_builder: ModuleBuilder) -> nn.Module:
     return module.eval()
 
 
-def _session(module: nn.Module, dataset: Dataset, recipe: Recipe, run: Run | None, observer: Observer) -> Session:
+def _begin(session: Session, held: ExitStack) -> None:
+    """Take the run's folder, if there is one, and write what the run is."""
+    if session.run is not None:
+        held.enter_context(session.run.locked())
+        session.run.require_new()
+        session.begin(session.run)
+
+
+def _begun(run: Run) -> dict[str, Any]:
+    """What every rank must know of the run in a folder.  Raises: RunError if there is none to continue."""
+    run.require_unfinished()
+    return {
+        "recipe": run.recipe().model_dump(),
+        "fingerprint": run.read("dataset.json")["fingerprint"],
+        "processes": run.read("environment.json").get("processes", 1),
+    }
+
+
+def _same_data(dataset: Dataset, fingerprint: str, path: Path) -> Dataset:
+    """The dataset.  Raises: RunError if it is not the one of that fingerprint."""
+    if dataset.fingerprint != fingerprint:
+        raise RunError(f"{path}: the data are not those it began with; restore them or train again")
+    return dataset
+
+
+def _newest(run: Run, watcher: Observer, held: ExitStack) -> Checkpoint:
+    """Take the run's folder and read the newest intact checkpoint in it."""
+    held.enter_context(run.locked())
+    run.require_unfinished()
+    checkpoint, faults = run.newest_checkpoint()
+    for fault in faults:
+        watcher.on_note(f"{fault}; continuing from the checkpoint before it")
+    began_with = run.read("environment.json")["torch"]
+    if began_with != torch.__version__:
+        watcher.on_note(f"torch is {torch.__version__}, was {began_with}: the last bits may differ")
+    return checkpoint
+
+
+def _session(
+    module: nn.Module, dataset: Dataset, recipe: Recipe, run: Run | None, observer: Observer, team: Team
+) -> Session:
     """Check that network, data and recipe fit together, and bind them."""
     if recipe.unresolved():
         raise RecipeError(f"recipe: {recipe.unresolved()[0]} is still 'auto'; call resolve first")
-    datasets.check(dataset)
-    prepare(module, recipe)
-    stepper = stepper_for(module, dataset, recipe)
+    stepper = team.together(lambda: _stepper(module, dataset, recipe, team))
+    team.begin_equal(module.state_dict())
+    team.begin_equal(stepper.average.tensors if stepper.average else {})
     shift = ShiftRecorder.of(
         dataset.validation, stepper.feed.normaliser, stepper.feed.steps, wanted=recipe.record_shift
     )
     return Session(stepper, dataset, observer, run, shift)
+
+
+def _stepper(module: nn.Module, dataset: Dataset, recipe: Recipe, team: Team) -> Stepper:
+    datasets.check(dataset)
+    return stepper_for(prepare(module, recipe), dataset, recipe, team)

@@ -10,9 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from striate.train.distributed import Team
 from striate.train.machine import flags_kept
 from striate.train.recipe import Recipe
 from striate.train.result import Gap
+from striate.train.sync_norm import OverRanks
 
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
 
@@ -78,6 +80,26 @@ def set_up(module: nn.Module, recipe: Recipe) -> None:
             part.ghost_images = recipe.ghost_batch_images  # type: ignore[assignment]  # torch's stub: a module
 
 
+def spread(module: nn.Module, recipe: Recipe, team: Team) -> None:
+    """Let each BatchNorm layer take the statistics of all ranks' images, in place, where the recipe says so.
+
+    Ghost batches stay what they are: parts of one rank's share.
+    """
+    if team.size == 1 or not recipe.sync_batch_norm or recipe.ghost_batch_images:
+        return
+    for part in [p for p in module.modules() if isinstance(p, BatchNorm) and not _is_frozen(p)]:
+        _mix_in(part, OverRanks)
+        part.team = team  # type: ignore[assignment]  # torch's stub: a module
+
+
+def local_statistics(module: nn.Module) -> Iterator[Tensor]:
+    """Running means and variances that follow one rank's images only."""
+    for _, part in live(module):
+        if not issubclass(type(part), OverRanks) and part.running_mean is not None and part.running_var is not None:
+            yield part.running_mean
+            yield part.running_var
+
+
 def train_mode(module: nn.Module) -> None:
     """Training mode, except BatchNorm whose scale and shift are frozen: its statistics stay frozen too."""
     module.train()
@@ -100,6 +122,7 @@ def batch_statistics(module: nn.Module) -> Iterator[None]:
     """Eval mode, but live BatchNorm layers normalise by the batch as it is; running statistics do not move."""
     parts = [part for _, part in live(module)]
     ghosts = [(part, part.ghost_images) for part in module.modules() if isinstance(part, InGhostBatches)]
+    spread_parts = [(part, part.team) for part in module.modules() if isinstance(part, OverRanks)]
     momenta = [(part, part.momentum) for part in parts]
     counts = [(count, count.clone()) for part in parts if (count := part.num_batches_tracked) is not None]
     with flags_kept(module):
@@ -108,6 +131,8 @@ def batch_statistics(module: nn.Module) -> Iterator[None]:
             part.training, part.momentum = True, 0.0
         for ghost, _ in ghosts:
             ghost.ghost_images = 0
+        for spread_part, _ in spread_parts:  # every rank reads the same images here
+            spread_part.team = None
         try:
             yield
         finally:
@@ -115,6 +140,8 @@ def batch_statistics(module: nn.Module) -> Iterator[None]:
                 part.momentum = momentum
             for ghost, images in ghosts:
                 ghost.ghost_images = images
+            for spread_part, team in spread_parts:
+                spread_part.team = team
             for count, before in counts:
                 count.copy_(before)
 

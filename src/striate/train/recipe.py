@@ -172,6 +172,9 @@ class Recipe(BaseModel):
     ghost_batch_images: Annotated[int, between(0, 65_536)] = Field(
         0, description="BatchNorm in training sees parts of the batch of at most this size; 0 is the whole"
     )
+    sync_batch_norm: bool = Field(
+        True, description="in several processes BatchNorm sees the whole batch, or each process's share of it"
+    )
     bn_precise: Literal["auto", "always", "end", "off"] = Field(
         "auto", description="BatchNorm's statistics from training images before each evaluation, or once at the end"
     )

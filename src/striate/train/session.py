@@ -133,6 +133,7 @@ class Session:
         with self.evaluated_weights():
             validation = self.evaluate("validation")
             self.close_epoch(validation, time.perf_counter() - start)
+        self.stepper.feed.team.require_equal(self.module.state_dict(), "weights")
         self.epoch_start = self.save()
         self.observer.on_epoch(self.progress.history[-1])
 
@@ -225,7 +226,8 @@ class Session:
     def answers(self, part: str) -> Answers:
         """What the present weights answer on one part."""
         data, preprocessing = self.dataset.parts[part], self.dataset.preprocessing
-        return answers(self.module, data, preprocessing, channels_last=bool(self.recipe.channels_last))
+        channels_last, team = bool(self.recipe.channels_last), self.stepper.feed.team
+        return answers(self.module, data, preprocessing, channels_last=channels_last, team=team)
 
     def result(self) -> Result:
         """Evaluate the best weights, with precise statistics. The test part is looked at here and nowhere else."""

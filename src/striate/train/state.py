@@ -66,6 +66,7 @@ class Run:
 
     path: Path
     choices: tuple[Choice, ...] = ()
+    processes: int = 1
 
     @property
     def begun(self) -> bool:
@@ -135,7 +136,7 @@ class Run:
     def begin(self, recipe: Recipe, dataset: Dataset, start: Checkpoint) -> None:
         """Write what the run is. recipe.json comes last: killed before it, there was no run."""
         (self.path / "checkpoint").mkdir(exist_ok=True)
-        write_json(self.path / "environment.json", environment(recipe))
+        write_json(self.path / "environment.json", environment(recipe) | {"processes": self.processes})
         write_json(self.path / "dataset.json", describe(dataset))
         reasons = [{"name": c.name, "value": c.value, "reason": c.reason} for c in self.choices]
         write_json(self.path / "choices.json", reasons)

@@ -20,6 +20,7 @@ from striate.train.feed import Feed
 from striate.train.norms import BatchNorm
 from striate.train.optimizer import Optimizer, optimizer_for
 from striate.train.recipe import Recipe
+from striate.train.reduction import Reduction
 from striate.train.schedule import learning_rate
 
 
@@ -66,6 +67,7 @@ class Stepper:
     total_steps: int
     class_weights: Tensor | None
     forward: Callable[[Tensor], Tensor]
+    reduction: Reduction
 
     @classmethod
     def of(
@@ -74,7 +76,8 @@ class Stepper:
         """A stepper from the present weights, with the optimizer and the average that the resolved recipe asks for."""
         optimizer, average = optimizer_for(module, recipe), average_for(module, recipe)
         forward = torch.compile(module) if recipe.compile else module
-        return cls(module, optimizer, average, feed, recipe, total_steps, class_weights, forward)
+        reduction = Reduction.of(module, feed.team)
+        return cls(module, optimizer, average, feed, recipe, total_steps, class_weights, forward, reduction)
 
     def rehearsal(self) -> Stepper:
         """The same on copies of weights and state, for steps that are to leave no trace."""
@@ -88,13 +91,13 @@ class Stepper:
     def update(self, epoch: int, step: int, rate: float) -> Outcome:
         """Update the weights once, at this rate.
 
-        Dropout and the like draw from f(seed, epoch, step).
+        Dropout and the like draw from f(seed, epoch, step), and of several ranks each from its own numbers.
         Raises: DivergedError, before the update, if the loss is not finite.
         """
         start = time.perf_counter()
         done_steps = epoch * self.feed.steps + step
         images, labels = self.feed.batch(epoch, step)
-        chance = int(bits(self.recipe.seed, "step", epoch, step)[0] >> 1)
+        chance = int(bits(self.recipe.seed, "step", epoch, step, *self.feed.team.own_counter)[0] >> 1)
         torch.default_generator.manual_seed(chance)
         if self.recipe.device == "cuda":
             torch.cuda.manual_seed(chance)
@@ -107,7 +110,8 @@ class Stepper:
         self.optimizer.step(rate)
         if self.average is not None:
             self.average.update(done_steps + 1, self.total_steps)
-        return Outcome(loss, _right(logits, labels), len(labels), rate, time.perf_counter() - start)
+        right, images_shown = self.reduction.counts(_right(logits, labels), len(labels))
+        return Outcome(loss, right, images_shown, rate, time.perf_counter() - start)
 
     def rounding(self) -> AbstractContextManager[object]:
         """The precision of products in the forward pass."""
@@ -118,6 +122,8 @@ class Stepper:
     def gradients(self, images: Tensor, labels: Tensor) -> tuple[float, Tensor]:
         """Set each trained parameter's gradient; the only place where gradients come from.
 
+        Of several ranks each has a share of the batch; loss and gradients are those of the whole.
+
         Shapes: images (B, C, H, W) float32; labels (B,) classes, or (B, K) shares of them.
         Returns the mean loss and the logits (B, K), detached; where the loss is not finite, no gradients are made.
         """
@@ -126,10 +132,11 @@ class Stepper:
         if self.recipe.precision == "bfloat16":
             logits = logits.float()
         loss = F.cross_entropy(logits, labels, weight=self.class_weights, label_smoothing=self.recipe.label_smoothing)
-        value = loss.item()
+        loss, value = self.reduction.mean_loss(loss, labels, self.class_weights)
         if math.isfinite(value):
             self.module.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
+            self.reduction.sum_gradients()
             if self.recipe.clip_norm:
                 torch.nn.utils.clip_grad_norm_(self.module.parameters(), self.recipe.clip_norm)
         return value, logits.detach()
