@@ -283,3 +283,34 @@ def test_a_spoilt_file_is_read_or_refused_in_one_line(seed, strict, tmp_path):
         assert len(said) < 1000
         assert time.process_time() - before < 5
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < 500_000  # kB
+
+
+ATTRIBUTES = {
+    "INT": lambda rng: rng.choice(ODD), "INTS": lambda rng: rng.choices(ODD, k=rng.randint(1, 4)),
+    "FLOAT": lambda rng: float(rng.choice(ODD)), "FLOATS": lambda rng: [float(n) for n in rng.choices(ODD, k=3)],
+    "STRING": lambda rng: rng.choice(("SAME_UPPER", "constant", "linear", "ij->i", "")),
+}  # fmt: skip
+ODD = (0, 1, -1, 2, 3, 7, -5, 100, 2**40, -(2**40))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_any_operator_with_any_attributes_becomes_a_row(seed):
+    """Every operator of ONNX may come, with attributes at random; its own rules, in C++, are asked for shapes too."""
+    rng = random.Random(seed)
+    schemas = [s for s in onnx.defs.get_all_schemas() if s.domain == "" and s.max_input > 0]
+    constants = {
+        "w": np.ones((2, 3, 2, 2), np.float32), "v": np.array([0, 3, -1, 2**40]), "k": np.array([2]),
+        "s": np.array([1, 1, 2, 2], np.float32), "e": np.zeros(0, np.int64),
+    }  # fmt: skip
+    for _ in range(150):
+        schema = rng.choice(schemas)
+        types = {name: str(one.type).rpartition(".")[2] for name, one in schema.attributes.items()}
+        given = {name: ATTRIBUTES[t](rng) for name, t in types.items() if t in ATTRIBUTES and rng.random() < 0.6}
+        inputs = ["x", *rng.choices(["x", *constants, ""], k=rng.randint(0, 3))]
+        model = graph([node(schema.name, inputs, ["y", "y2"][: rng.randint(1, 2)], **given)], constants, opset=21)
+        said = ""
+        try:
+            inspect_network(from_onnx(model, strict=False))
+        except StriateError as fault:
+            said = str(fault)
+        assert "\n" not in said

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import onnx
 
 from striate.errors import CaptureError, GeometryError, ShapeError
@@ -101,7 +102,8 @@ def _read(reading: Reading, node: onnx.NodeProto) -> None:
         fold(reading, node)
         return
     try:
-        read_layer(reading, node)
+        with np.errstate(all="ignore"):  # constants may be anything; what comes of them is the file's
+            read_layer(reading, node)
     except (ShapeError, GeometryError) as fault:
         raise reading.refusal(node, str(fault)) from None
     except (ValueError, TypeError, IndexError, ArithmeticError, MemoryError) as fault:
