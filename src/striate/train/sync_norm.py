@@ -102,7 +102,7 @@ class _Normalise(Function):
         slopes, centred = _wide(slope), _wide(x) - mean.view(view)
         sums = torch.stack([slopes.sum(axes), (slopes * centred).sum(axes)])  # (2, C)
         to_weight, to_bias = (sums[1] * scale, sums[0]) if weight is not None else (None, None)
-        over_all = (ctx.team.sum(sums.double()) / ctx.count).to(sums.dtype)
+        over_all = (ctx.team.sum(sums.to(torch.float64, copy=True)) / ctx.count).to(sums.dtype)
         factor = scale if weight is None else scale * weight
         centred.mul_((over_all[1] * scale.square()).view(view))
         to_x = (slopes - centred).sub_(over_all[0].view(view)).mul_(factor.view(view))

@@ -1,0 +1,222 @@
+"""Two processes under torchrun, on the loopback, beside one process that does the same."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from striate.errors import RecipeError, RunError
+from striate.train.binding import prepare, stepper_for
+from striate.train.distributed import ALONE, Team, cores_of_one, joined
+from striate.train.loop import build
+
+DRIVER = Path(__file__).with_name("team_driver.py")
+SPEC = importlib.util.spec_from_file_location("team_driver", DRIVER)
+driver = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(driver)
+
+LIMIT_SECONDS = 90  # for what takes 6 on a quiet machine
+
+
+def started(*words: object, processes: int = 2) -> subprocess.Popen[str]:
+    """torchrun with the driver; its own store on a port that is free."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "1", "--nproc-per-node", str(processes)]
+    command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0", "--local-addr", "127.0.0.1"]
+    environ = os.environ | {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1", "STRIATE_TIMEOUT_SECONDS": "60"}
+    command += [str(DRIVER), *map(str, words)]
+    return subprocess.Popen(command, env=environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def finished(*words: object) -> str:
+    """What torchrun printed; the run must succeed."""
+    process = started(*words)
+    output, _ = process.communicate(timeout=LIMIT_SECONDS)
+    assert process.returncode == 0, output
+    return output
+
+
+@pytest.fixture(scope="module")
+def calculated(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("team")
+    finished(folder, "calculate")
+    return folder
+
+
+def found(folder: Path, name: str, rank: int) -> dict[str, torch.Tensor]:
+    return safetensors.torch.load_file(folder / f"{name}-{rank}of2.safetensors")
+
+
+def compared(calculated: Path, case: str) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """What one process found and what two did, which is the same on both; their images are the same."""
+    dtype, step, mean, options = driver.CASES[case]
+    if options.get("sync_batch_norm") is False:  # statistics of each share are those of ghost batches of its size
+        options = {"ghost_batch_images": 4}
+    alone = driver.gradients(ALONE, dtype, step, mean, **options)
+    first, second = (found(calculated, case, rank) for rank in (0, 1))
+    assert torch.equal(torch.cat([first.pop("images"), second.pop("images")]), alone.pop("images"))
+    assert [name for name in alone if not torch.equal(first[name], second[name])] == []
+    return alone, first
+
+
+def differences(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> dict[str, float]:
+    """The largest difference in each tensor, as a share of its largest number.
+
+    Of a bias, whose gradient is 0 before a norm, as a share of all gradients' largest.
+    """
+    most = max(float(tensor.abs().max()) for name, tensor in wanted.items() if name.endswith("weight"))
+    sizes = {name: most if name.endswith("bias") else float(tensor.abs().max()) for name, tensor in wanted.items()}
+    return {name: float((found[name].double() - wanted[name]).abs().max()) / sizes[name] for name in wanted}
+
+
+EXACT = [case for case, (dtype, *_) in driver.CASES.items() if dtype == torch.float64]
+
+
+@pytest.mark.parametrize("case", EXACT)
+def test_two_processes_take_the_step_of_one(calculated, case):
+    """Loss, gradients and statistics, in float64 to 1e-12."""
+    alone, together = compared(calculated, case)
+    assert {name: share for name, share in differences(together, alone).items() if share > 1e-12} == {}
+
+
+@pytest.mark.parametrize(("case", "mean", "tolerance"), [("single precision", 0.0, 1e-6), ("large means", 30.0, 1e-5)])
+def test_float32_is_as_near_to_the_whole_batch_as_one_process_comes(calculated, case, mean, tolerance):
+    """Both beside one process in float64. Means far above the deviation cost one process a digit more than two."""
+    alone, together = compared(calculated, case)
+    exact = driver.gradients(ALONE, torch.float64, 0, mean)
+    exact.pop("images")
+    worst = max(differences(together, exact).values())
+    assert worst <= tolerance
+    assert worst <= max(differences(alone, exact).values())
+
+
+def test_shares_are_uneven_and_whole(calculated):
+    sizes = [len(found(calculated, "double precision", rank)["images"]) for rank in (0, 1)]
+    assert sizes == [3, 4]
+
+
+def test_every_answer_counts_once_and_in_the_same_bits(calculated):
+    dataset, recipe = driver.problem()
+    module = build(driver.network, recipe, dataset.classes)
+    for name, batch in (("logits", 5), ("few", 64)):
+        alone = driver.answers(module, dataset.test, dataset.preprocessing, batch).logits
+        for rank in (0, 1):
+            np.testing.assert_array_equal(found(calculated, "answers", rank)[name].numpy(), alone)
+
+
+def test_a_fault_of_some_is_a_fault_of_all_and_one_says_why(calculated):
+    first, second = (json.loads((calculated / f"faults-{rank}of2.json").read_text()) for rank in (0, 1))
+    differing = [
+        "RunError",
+        (
+            "rank 1 of 2: its weights are not those of rank 0; a layer draws chance or keeps state of its own, "
+            "which many processes cannot share: train with one"
+        ),
+    ]
+    assert first == [
+        ["RunError", "rank 0 of 2: the disk is full"],
+        ["ElsewhereError", "rank 1 of 2 failed and says why"],
+        ["RunError", "the disk is full"],
+        differing,
+    ]
+    assert second == [
+        ["ElsewhereError", "rank 0 of 2 failed and says why"],
+        ["RunError", "rank 1 of 2: the disk is full"],
+        ["ElsewhereError", "rank 0 of 2 failed and says why"],
+        differing,
+    ]
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return safetensors.torch.load_file(run / "weights.safetensors")
+
+
+def losses(run: Path) -> list[float]:
+    return [json.loads(row)["train_loss"] for row in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_killed_rank_ends_all_and_any_number_resumes(tmp_path):
+    finished(tmp_path, "run", "whole", -1, 0)
+    start = time.perf_counter()
+    process = started(tmp_path, "run", "killed", 1, 11)
+    output, _ = process.communicate(timeout=LIMIT_SECONDS)
+    assert process.returncode != 0
+    assert time.perf_counter() - start < LIMIT_SECONDS / 2  # of which most is starting: a hang would last for 60 s
+    assert "rank      : 1 (local_rank: 1)" in output
+    assert "Signal 9 (SIGKILL)" in output
+    for other in ("alone", "same"):
+        subprocess.run(["cp", "-r", tmp_path / "killed", tmp_path / other], check=True)  # noqa: S607
+    finished(tmp_path, "run", "same", -1, 0)
+    for name in ("metrics.jsonl", "weights.safetensors", "recipe.json"):
+        assert (tmp_path / "same" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+    driver.run(tmp_path, ALONE, "alone", -1, 0)
+    np.testing.assert_allclose(losses(tmp_path / "alone"), losses(tmp_path / "whole"), rtol=1e-4)
+    for name, tensor in weights(tmp_path / "whole").items():
+        torch.testing.assert_close(weights(tmp_path / "alone")[name], tensor, rtol=1e-2, atol=1e-3, msg=name)
+
+
+def test_shares_meet_without_gap_or_overlap():
+    for images in (0, 2, 7, 11):
+        for size in (1, 2, 3, 7):
+            shares = [Team(rank, size).share(slice(5, 5 + images)) for rank in range(size)]
+            assert [row for share in shares for row in range(share.start, share.stop)] == list(range(5, 5 + images))
+            lengths = [share.stop - share.start for share in shares]
+            assert max(lengths) - min(lengths) <= 1
+
+
+@pytest.mark.parametrize(
+    ("options", "size", "message"),
+    [
+        (
+            {},
+            9,
+            "9 processes need 9",
+        ),
+        (
+            {"sync_batch_norm": False},
+            4,
+            "4 processes need 8",
+        ),
+        ({"compile": True}, 2, "recipe: compile = true works in one process, and these are 2; use false"),
+    ],
+)
+def test_a_recipe_that_many_cannot_share_is_refused(options, size, message):
+    dataset, recipe = driver.problem(**options)
+    module = prepare(build(driver.network, recipe, dataset.classes), recipe)
+    with pytest.raises(RecipeError) as caught:
+        stepper_for(module, dataset, recipe, Team(0, size))
+    few = (
+        f"recipe: batch_images = 8 makes steps of 7 images, and {message}; raise batch_images or start fewer processes"
+    )
+    assert str(caught.value) == (message if message.startswith("recipe") else few)
+
+
+def test_without_torchrun_a_process_is_alone():
+    for environ in ({}, {"WORLD_SIZE": "1"}, {"WORLD_SIZE": "2"}):
+        with joined(environ) as team:
+            assert team == ALONE
+    assert cores_of_one({"LOCAL_WORLD_SIZE": "1000"}) == 1
+
+
+def test_ranks_that_do_not_meet_are_one_line():
+    environ = {
+        "RANK": "1",
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": "1",
+        "STRIATE_TIMEOUT_SECONDS": "0.5",
+    }
+    with pytest.raises(RunError) as caught, joined(environ):
+        pass
+    assert str(caught.value).startswith("rank 1 of 2: did not meet the others at 127.0.0.1:1 (")
+    assert str(caught.value).endswith("); see that all 2 are started and the port is free")
+    assert "\n" not in str(caught.value)
