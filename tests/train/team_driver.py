@@ -1,7 +1,7 @@
 """What each rank of a team does in test_distributed.py.
 
-usage, under torchrun: team_driver.py FOLDER TASK ...
-Tasks write what they found into FOLDER, as FOLDER/TASK-RANK.safetensors or a run folder.
+usage, under torchrun: team_driver.py FOLDER calculate RUN, or team_driver.py FOLDER run RUN KILLED_RANK AFTER_STEP
+Each writes what it found into FOLDER: NAME-RANKofSIZE.safetensors, and the run folder RUN.
 """
 
 from __future__ import annotations
@@ -181,6 +181,7 @@ def main(folder: Path, task: str, *words: str) -> int:
         with joined() as team:
             if task == "calculate":
                 calculate(folder, team)
+                run(folder, team, words[0], -1, 0)
             else:
                 run(folder, team, words[0], int(words[1]), int(words[2]))
     except StriateError as fault:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -28,27 +31,47 @@ SPEC.loader.exec_module(driver)
 LIMIT_SECONDS = 90  # for what takes 6 on a quiet machine
 
 
-def started(*words: object, processes: int = 2) -> subprocess.Popen[str]:
-    """torchrun with the driver; its own store on a port that is free."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "1", "--nproc-per-node", str(processes)]
+ENVIRON = os.environ | {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1", "STRIATE_TIMEOUT_SECONDS": "60"}
+
+
+def under_torchrun(*words: object) -> None:
+    """Two ranks of the driver, which must succeed, with a store of their own on a free port."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "1", "--nproc-per-node", "2"]
     command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0", "--local-addr", "127.0.0.1"]
-    environ = os.environ | {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1", "STRIATE_TIMEOUT_SECONDS": "60"}
-    command += [str(DRIVER), *map(str, words)]
-    return subprocess.Popen(command, env=environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    done = subprocess.run(
+        [*command, str(DRIVER), *map(str, words)],
+        env=ENVIRON,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
-def finished(*words: object) -> str:
-    """What torchrun printed; the run must succeed."""
-    process = started(*words)
-    output, _ = process.communicate(timeout=LIMIT_SECONDS)
-    assert process.returncode == 0, output
-    return output
+def side_by_side(*words: object) -> list[tuple[int, str, int]]:
+    """Two ranks without torchrun, which would end the other itself: exit code, what was said, process id of each."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    meeting = ENVIRON | {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, str(DRIVER), *map(str, words)],
+            env=meeting | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            text=True,
+            stderr=subprocess.PIPE,
+        )
+        for rank in (0, 1)
+    ]
+    said = [rank.communicate(timeout=LIMIT_SECONDS)[1] for rank in ranks]
+    return [(rank.returncode, text, rank.pid) for rank, text in zip(ranks, said, strict=True)]
 
 
 @pytest.fixture(scope="module")
 def calculated(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("team")
-    finished(folder, "calculate")
+    under_torchrun(folder, "calculate", "whole")
     return folder
 
 
@@ -144,23 +167,23 @@ def losses(run: Path) -> list[float]:
     return [json.loads(row)["train_loss"] for row in (run / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_a_killed_rank_ends_all_and_any_number_resumes(tmp_path):
-    finished(tmp_path, "run", "whole", -1, 0)
+def test_a_killed_rank_ends_all_and_any_number_resumes(calculated, tmp_path):
+    whole = calculated / "whole"
     start = time.perf_counter()
-    process = started(tmp_path, "run", "killed", 1, 11)
-    output, _ = process.communicate(timeout=LIMIT_SECONDS)
-    assert process.returncode != 0
-    assert time.perf_counter() - start < LIMIT_SECONDS / 2  # of which most is starting: a hang would last for 60 s
-    assert "rank      : 1 (local_rank: 1)" in output
-    assert "Signal 9 (SIGKILL)" in output
-    for other in ("alone", "same"):
-        subprocess.run(["cp", "-r", tmp_path / "killed", tmp_path / other], check=True)  # noqa: S607
-    finished(tmp_path, "run", "same", -1, 0)
+    (code, said, _), (killed, _, pid) = side_by_side(tmp_path, "run", "same", 1, 11)
+    assert time.perf_counter() - start < LIMIT_SECONDS / 2  # most of it is starting; one that waited would need 60 s
+    assert (code, killed) == (2, -signal.SIGKILL)
+    assert said.splitlines()[-1] == (
+        f"striate: rank 0 of 2 cannot go on: rank 1 (process {pid}) has ended; see what ended it, then start "
+        "`striate resume RUN` with as many processes as you have"
+    )
+    shutil.copytree(tmp_path / "same", tmp_path / "alone")
+    assert [(code, said) for code, said, _ in side_by_side(tmp_path, "run", "same", -1, 0)] == [(0, ""), (0, "")]
     for name in ("metrics.jsonl", "weights.safetensors", "recipe.json"):
-        assert (tmp_path / "same" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+        assert (tmp_path / "same" / name).read_bytes() == (whole / name).read_bytes(), name
     driver.run(tmp_path, ALONE, "alone", -1, 0)
-    np.testing.assert_allclose(losses(tmp_path / "alone"), losses(tmp_path / "whole"), rtol=1e-4)
-    for name, tensor in weights(tmp_path / "whole").items():
+    np.testing.assert_allclose(losses(tmp_path / "alone"), losses(whole), rtol=1e-4)
+    for name, tensor in weights(whole).items():
         torch.testing.assert_close(weights(tmp_path / "alone")[name], tensor, rtol=1e-2, atol=1e-3, msg=name)
 
 
