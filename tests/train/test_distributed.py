@@ -236,10 +236,17 @@ def test_ranks_that_do_not_meet_are_one_line():
         "WORLD_SIZE": "2",
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": "1",
-        "STRIATE_TIMEOUT_SECONDS": "0.5",
+        "STRIATE_TIMEOUT_SECONDS": "1",
     }
     with pytest.raises(RunError) as caught, joined(environ):
         pass
     assert str(caught.value).startswith("rank 1 of 2: did not meet the others at 127.0.0.1:1 (")
     assert str(caught.value).endswith("); see that all 2 are started and the port is free")
     assert "\n" not in str(caught.value)
+
+
+def test_a_variable_that_is_no_number_is_one_line():
+    environ = {"RANK": "1", "WORLD_SIZE": "two", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    with pytest.raises(RunError) as caught, joined(environ):
+        pass
+    assert str(caught.value) == "environment: WORLD_SIZE = 'two'; allowed: a whole number, as torchrun sets it"

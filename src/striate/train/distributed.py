@@ -26,7 +26,7 @@ from torch import Tensor
 from striate.errors import ElsewhereError, RunError, StriateError
 
 T = TypeVar("T")
-TIMEOUT_SECONDS = 600.0  # how long a rank waits for one that is silent; one whose process has ended is noticed at once
+TIMEOUT_SECONDS = 600  # how long a rank waits for one that is silent; one whose process has ended is noticed at once
 TIMEOUT_VARIABLE = "STRIATE_TIMEOUT_SECONDS"
 LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what torchrun sets
 
@@ -154,10 +154,10 @@ def joined(environ: Mapping[str, str] = os.environ) -> Iterator[Team]:
 
     Raises: RunError, in one line, if they do not meet.
     """
-    if int(environ.get("WORLD_SIZE", "1")) == 1 or any(name not in environ for name in LAUNCHED):
+    if any(name not in environ for name in LAUNCHED) or _whole(environ, "WORLD_SIZE") == 1:
         yield ALONE
         return
-    rank, size = int(environ["RANK"]), int(environ["WORLD_SIZE"])
+    rank, size = (_whole(environ, name) for name in LAUNCHED[:2])
     _join(rank, size, environ)
     try:
         yield Team(rank, size, _peers(rank, size))
@@ -167,14 +167,22 @@ def joined(environ: Mapping[str, str] = os.environ) -> Iterator[Team]:
 
 def cores_of_one(environ: Mapping[str, str] = os.environ) -> int:
     """CPU cores for each of the processes on this machine, at least one."""
-    return max(1, len(os.sched_getaffinity(0)) // int(environ.get("LOCAL_WORLD_SIZE", "1")))
+    return max(1, len(os.sched_getaffinity(0)) // _whole(environ, "LOCAL_WORLD_SIZE", 1))
+
+
+def _whole(environ: Mapping[str, str], name: str, usual: int = 1) -> int:
+    """A variable of the environment.  Raises: RunError if it is no whole number."""
+    text = environ.get(name, str(usual))
+    if not text.isdecimal():
+        raise RunError(f"environment: {name} = {text!r}; allowed: a whole number, as torchrun sets it")
+    return int(text)
 
 
 def _join(rank: int, size: int, environ: Mapping[str, str]) -> None:
-    seconds = float(environ.get(TIMEOUT_VARIABLE, TIMEOUT_SECONDS))
+    seconds = _whole(environ, TIMEOUT_VARIABLE, TIMEOUT_SECONDS)
     has_gpu = torch.cuda.is_available()
     if has_gpu:
-        local = int(environ.get("LOCAL_RANK", rank))
+        local = _whole(environ, "LOCAL_RANK", rank)
         if local >= torch.cuda.device_count():
             raise RunError(
                 f"rank {rank} of {size}: no GPU is left for it, this machine has {torch.cuda.device_count()}; "

@@ -76,8 +76,8 @@ def resume(
     recipe = Recipe(**begun["recipe"])
     if begun["processes"] != team.size:
         recipe = recipe.changed(threads=max(1, int(recipe.threads) * begun["processes"] // team.size))
-        now = f"now there are {team.size} with {recipe.threads} threads each"
-        watcher.on_note(f"it began with {begun['processes']} processes, {now}: the last bits will differ")
+        counts = f"{begun['processes']} at its start, {team.size} now, with threads each: {recipe.threads}"
+        watcher.on_note(f"processes: {counts}; the last bits will differ")
     dataset = team.together(lambda: _same_data(dataset_loader(recipe), begun["fingerprint"], run.path))
     module = build(module_builder, recipe, dataset.classes)
     session = _session(module, dataset, recipe, run if team.leads else None, watcher, team)
