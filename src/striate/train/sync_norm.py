@@ -60,14 +60,26 @@ def pooled(x: Tensor, team: Team) -> tuple[float, Tensor, Tensor]:
 
     M = sum n_r m_r / n;  S = sum [S_r + n_r (m_r - M)^2], in the order of the ranks: the same bits on each.
     """
-    variance, mean = torch.var_mean(_wide(x), dim=_axes(x), correction=0)
-    n = x.numel() // x.shape[1]
-    own = torch.cat([mean.new_tensor([n], dtype=torch.float64), mean.double(), variance.double() * n])  # (1 + 2C,)
+    n, mean, squares = x.numel() // x.shape[1], *_moments(_wide(x))
+    own = torch.cat([mean.new_tensor([n]), mean, squares])  # (1 + 2C,)
     every = team.gather(own)  # (ranks, 1 + 2C)
     counts, (means, squares) = every[:, :1], every[:, 1:].chunk(2, dim=1)
     total = counts.sum()
     whole_mean = (counts * means).sum(0) / total
     return float(total), whole_mean, (squares + counts * (means - whole_mean).square()).sum(0)
+
+
+def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean (C,) and sum of squared deviations (C,) of x (N, C, ...), in float64.
+
+    In two passes, corrected for the rounding of the first mean: torch's sums keep their digits, where the statistics
+    inside its batch norm lose two with channels last, and `var_mean` takes five times as long.
+    """
+    axes, n = _axes(x), x.numel() // x.shape[1]
+    rough = x.sum(axes) / n
+    centred = x - rough.view(-1, *[1] * (x.ndim - 2))
+    drift = centred.sum(axes).double() / n
+    return rough.double() + drift, (centred * centred).sum(axes).double() - n * drift.square()
 
 
 class _Normalise(Function):
@@ -104,8 +116,8 @@ class _Normalise(Function):
         to_weight, to_bias = (sums[1] * scale, sums[0]) if weight is not None else (None, None)
         over_all = (ctx.team.sum(sums.to(torch.float64, copy=True)) / ctx.count).to(sums.dtype)
         factor = scale if weight is None else scale * weight
-        centred.mul_((over_all[1] * scale.square()).view(view))
-        to_x = (slopes - centred).sub_(over_all[0].view(view)).mul_(factor.view(view))
+        to_x = torch.addcmul(slopes, centred, (-over_all[1] * scale.square()).view(view))
+        to_x.sub_(over_all[0].view(view)).mul_(factor.view(view))
         return to_x.to(x.dtype), to_weight, to_bias, None, None, None, None
 
 
