@@ -73,7 +73,7 @@ def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean (C,) and sum of squared deviations (C,) of x (N, C, ...), in float64.
 
     In two passes, corrected for the rounding of the first mean: torch's sums keep their digits, where the statistics
-    inside its batch norm lose two with channels last, and `var_mean` takes five times as long.
+    inside its batch norm lose two with channels last, and `var_mean` takes ten times as long (docs/log.md).
     """
     axes, n = _axes(x), x.numel() // x.shape[1]
     rough = x.sum(axes) / n
