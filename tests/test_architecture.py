@@ -45,6 +45,7 @@ TORCH_HOMES = (
 TORCH_WHEN_CALLED = (
     "classifier.py",
     "jobs/networks.py",
+    "jobs/recalibrating.py",
     "jobs/spelled.py",
     "jobs/torch_peers.py",
     "probe/running.py",

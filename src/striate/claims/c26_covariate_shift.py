@@ -42,7 +42,7 @@ def measure(watch: Watch = inputs_of_layers, *, full: bool = False) -> Finding:
         f"{shifts.shape[2]} steps): with BN {words[0]}; without {words[1]}; layer 1, which reads the image, "
         f"{first.max():.0f} in both. BN's is {'smaller' if later[0].mean() < later[1].mean() else 'not smaller'} on "
         f"average ({later[0].mean() / later[1].mean():.2f} times the plain network's)",
-        {"with BN": shifts[0].mean(axis=0), "without": shifts[1].mean(axis=0)},
+        {"with BN": shifts[0].transpose(1, 2, 0), "without": shifts[1].transpose(1, 2, 0)},  # (steps, layers, seeds)
     )
 
 
@@ -71,6 +71,6 @@ CLAIM = Claim(
     expected="layer 1: exactly 0; every later layer: above 0; BN against plain is reported",
     run=measure,
     quick=False,
-    caption="Shift of each layer's input from step to step, smoothed over 10 steps, mean over seeds; blue with BN, "
-    "orange without.",
+    caption="Shift of each layer's input from step to step, smoothed over 10 steps; line: mean over "
+    "seeds, band: their range; blue with BN, orange without.",
 )

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from striate.claims import Outcome
@@ -291,11 +292,12 @@ def _train_and_test(figure: Figure, series: Series) -> None:
 def _covariate_shift(figure: Figure, series: Series) -> None:
     layers = range(1, series["with BN"].shape[1])
     panels = figure.subplots(1, len(layers), sharey=True)
-    window = np.ones(SMOOTHED_STEPS) / SMOOTHED_STEPS
     for axes, layer in zip(panels, layers, strict=True):
         for color, name in ((BLUE, "with BN"), (ORANGE, "without")):
-            smooth = np.convolve(series[name][:, layer], window, mode="valid")
-            axes.semilogy(np.arange(len(smooth)) + SMOOTHED_STEPS, smooth, color=color, label=name)
+            smooth = sliding_window_view(series[name][:, layer], SMOOTHED_STEPS, axis=0).mean(axis=-1)
+            steps = np.arange(len(smooth)) + SMOOTHED_STEPS
+            axes.semilogy(steps, smooth.mean(axis=1), color=color, label=name)
+            axes.fill_between(steps, smooth.min(axis=1), smooth.max(axis=1), color=color, alpha=0.18, linewidth=0)
         axes.set(title=f"layer {layer + 1}", xlabel="step")
     panels[0].set_ylabel("shift a step, standard deviations")
     panels[0].legend(frameon=False)

@@ -1,0 +1,142 @@
+"""Measure what accuracy a recipe of bench/recipes reaches, and in how many seconds of training.
+
+Each recipe is trained once per seed as `striate train` does it; the accuracy is that of the whole test part, looked
+at once, without test-time augmentation. Seconds are those of training steps and checkpoints. FLOPs are counted, two
+a MAC: a forward of all training images shown, and twice that for the backward; evaluation is left out. Their rate is
+compared with the machine's own for a product of two 2048 x 2048 float32 matrices, measured before and after.
+usage: time_to_accuracy.py [RECIPE ...] [--seeds N] [--data FOLDER]   recipes by name; a run of each is recorded
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from _record import ROOT, record, summary
+
+from striate.jobs import networks, training
+from striate.measure import inspect_network
+from striate.train.observer import Observer
+from striate.train.recipe import load_recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from striate.train.recipe import Recipe
+
+RECIPES = ROOT / "bench" / "recipes"
+DATA = ROOT.parent / "shared" / "data"
+RESULTS = ROOT / "bench" / "results" / "time_to_accuracy.json"
+BACKWARD = 2  # times the MACs of the forward: one product for the input, one for the weights
+PEAK_SIDE, PEAK_ROUNDS = 2048, 10
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """An accuracy to reach, and the seconds of training it may take; None where none is set."""
+
+    accuracy: float
+    seconds: float | None
+
+
+GOALS = {
+    "fashion-90": Goal(0.90, 40),
+    "fashion-93": Goal(0.93, 300),
+    "fashion-94.5": Goal(0.945, 1500),
+    "cifar10-90": Goal(0.90, 900),
+    "cifar10-94": Goal(0.94, None),
+    "trashnet": Goal(0.0, None),
+}
+
+
+def main() -> None:
+    """Train what is asked for, and record it beside what was recorded before."""
+    parser = argparse.ArgumentParser(description="Accuracy and seconds of the recipes in bench/recipes.")
+    parser.add_argument("recipes", nargs="*", default=list(GOALS), help=f"of {', '.join(GOALS)}")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--data", type=Path, default=DATA, help="the folder that holds cifar10 and trashnet")
+    asked = parser.parse_args()
+    known = json.loads(RESULTS.read_text(encoding="utf-8"))["results"] if RESULTS.exists() else {}
+    for name in asked.recipes:
+        known[name] = measured(name, range(asked.seeds), asked.data)
+    record(
+        "time_to_accuracy",
+        {
+            "question": "What accuracy does a recipe reach, and in how many seconds of training?",
+            "torch": torch.__version__,
+            "dtype": "float32",
+            "n": asked.seeds,
+            "results": known,
+            "excluded": "reading data, starting, validation after each epoch, the one look at test",
+        },
+    )
+
+
+def measured(name: str, seeds: Sequence[int], data: Path) -> dict[str, Any]:
+    """One recipe, trained once per seed."""
+    recipe = located(load_recipe(RECIPES / f"{name}.toml"), data)
+    before = matmul_flop_per_s()
+    runs = [one_run(recipe.changed(seed=seed)) for seed in seeds]
+    peak = max(before, matmul_flop_per_s())
+    goal, middle = GOALS[name], sorted(runs, key=lambda run: run["accuracy"])[len(runs) // 2]
+    seconds = sorted(run["train_seconds"] for run in runs)[len(runs) // 2]
+    return {
+        "recipe": f"bench/recipes/{name}.toml",
+        "goal": {"accuracy": goal.accuracy, "train_seconds": goal.seconds},
+        "met": middle["accuracy"] >= goal.accuracy and (goal.seconds is None or seconds <= goal.seconds),
+        "accuracy": middle["accuracy"],
+        "train_seconds": summary([run["train_seconds"] for run in runs]) if len(runs) > 1 else seconds,
+        "flop": runs[0]["flop"],
+        "flop_per_s": (rate := sorted(run["flop"] / run["train_seconds"] for run in runs)[len(runs) // 2]),
+        "matmul_flop_per_s": peak,
+        "share_of_matmul": round(rate / peak, 3),
+        "runs": runs,
+    }
+
+
+def located(recipe: Recipe, data: Path) -> Recipe:
+    """The recipe with its data found: a built-in name as it is, another below the folder of data."""
+    folder = data / recipe.data
+    return recipe.changed(data=str(folder)) if folder.exists() else recipe
+
+
+def one_run(recipe: Recipe) -> dict[str, Any]:
+    """Train once. Returns accuracy on test, seconds, and the FLOPs of training."""
+    prepared = training.prepare(recipe)
+    images = len(prepared.dataset.train) * int(prepared.recipe.epochs)
+    network = networks.read_network(prepared.recipe.net, prepared.dataset.preprocessing.shape)
+    macs = inspect_network(network).macs
+    with tempfile.TemporaryDirectory() as folder:
+        result = training.run(prepared, Path(folder) / "run", Observer())
+    found = {
+        "seed": recipe.seed,
+        "accuracy": result.headline.accuracy,
+        "train_seconds": round(result.train_seconds, 2),
+        "images": images,
+        "flop": 2 * macs * (1 + BACKWARD) * images,
+    }
+    print(json.dumps(found), flush=True)
+    return found
+
+
+def matmul_flop_per_s() -> float:
+    """The machine's rate for one large product of float32 matrices, the best of some."""
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    a, b = torch.randn(2, PEAK_SIDE, PEAK_SIDE)
+    best = float("inf")
+    for _ in range(PEAK_ROUNDS):
+        start = time.perf_counter()
+        a @ b
+        best = min(best, time.perf_counter() - start)
+    return round(2 * PEAK_SIDE**3 / best)
+
+
+if __name__ == "__main__":
+    main()
