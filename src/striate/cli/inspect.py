@@ -27,7 +27,7 @@ MOST_SIZES = 1000
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
-    app.command()(inspect)
+    app.command(short_help="Sizes, receptive fields and costs of every layer.")(inspect)
 
 
 def inspect(
