@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -12,13 +12,23 @@ from striate.errors import CaptureError
 from striate.graph.moves import Moves, shape_of
 from striate.ops import Shape
 
-if TYPE_CHECKING:
-    from striate.graph.torch_trace import Trace
-
 Place = tuple[str, nn.Module | None]
 """Module path and the part of the module there; "" and None outside."""
 
 BATCH = 2  # of the stand-in: two, so that no code takes the batch for a single image
+
+
+class Recorder(Protocol):
+    """Who writes down what is done to stand-ins: `torch_trace.Trace`."""
+
+    @property
+    def place(self) -> Place:
+        """The part of the module that runs."""
+        ...
+
+    def record(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """Write down one call of a torch function, and return what stands for its result."""
+        ...
 
 
 class Standin(Tensor):
@@ -31,7 +41,7 @@ class Standin(Tensor):
     memory: shared by all views of one tensor; counts the writes in place. seen: the count that this view knows.
     """
 
-    recorder: Trace
+    recorder: Recorder
     tensor_name: str
     base: Shape
     moves: Moves
@@ -42,18 +52,25 @@ class Standin(Tensor):
     seen: int
 
     @staticmethod
-    def of(trace: Trace, tensor_name: str, shape: Shape, moves: Moves = (), view_of: Standin | None = None) -> Standin:
+    def of(
+        recorder: Recorder, tensor_name: str, shape: Shape, moves: Moves = (), view_of: Standin | None = None
+    ) -> Standin:
         """The stand-in for the tensor `tensor_name` of `shape` (without the batch) after `moves`."""
-        return Standin.full(trace, tensor_name, (BATCH, *shape_of(moves, shape)), shape, moves, view_of)
+        return Standin.full(recorder, tensor_name, (BATCH, *shape_of(moves, shape)), shape, moves, view_of)
 
     @staticmethod
     def full(
-        trace: Trace, tensor_name: str, sizes: Shape, base: Shape, moves: Moves = (), view_of: Standin | None = None
+        recorder: Recorder,
+        tensor_name: str,
+        sizes: Shape,
+        base: Shape,
+        moves: Moves = (),
+        view_of: Standin | None = None,
     ) -> Standin:
         """The same, which shows `sizes` (with the batch) to the module."""
         made: Standin = Tensor._make_wrapper_subclass(Standin, sizes, dtype=torch.float32)
-        made.recorder, made.tensor_name, made.base, made.moves = trace, tensor_name, base, moves
-        made.pads, made.fill, made.place = (), 0.0, trace.place
+        made.recorder, made.tensor_name, made.base, made.moves = recorder, tensor_name, base, moves
+        made.pads, made.fill, made.place = (), 0.0, recorder.place
         made.memory = [0] if view_of is None else view_of.memory
         made.seen = made.memory[0]
         return made
