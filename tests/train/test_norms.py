@@ -82,6 +82,15 @@ def test_a_ghost_as_large_as_the_batch_is_the_batch(recipe, size):
     assert layer.state_dict().keys() == nn.Sequential(plain).state_dict().keys()
 
 
+def test_ghosts_without_a_momentum_count_every_batch_alike(recipe):
+    layer = nn.Sequential(nn.BatchNorm2d(3, momentum=None))
+    norms.set_up(layer, recipe.changed(ghost_batch_images=11, bn_momentum="network"))
+    for first, last in ((0, 22), (5, 22)):  # parts of 11 and 11, of 9 and 8
+        layer(images(first, last))
+    means = [PIXELS[a:b].astype(np.float64).mean((0, 2, 3)) for a, b in ((0, 11), (11, 22), (5, 14), (14, 22))]
+    np.testing.assert_allclose(layer[0].running_mean, np.mean(means, axis=0), rtol=1e-5)
+
+
 def test_no_ghost_is_of_one_image_and_eval_knows_none(recipe):
     layer = ghosts(recipe, 2)
     layer(images(0, 5))  # 2 and 3, never 1

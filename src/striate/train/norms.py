@@ -37,7 +37,7 @@ class InGhostBatches:
 
     ghost_images: int
     training: bool
-    momentum: float
+    momentum: float | None
     eps: float
     running_mean: Tensor
     running_var: Tensor
@@ -56,9 +56,10 @@ class InGhostBatches:
             means.append(torch.zeros_like(self.running_mean))
             variances.append(torch.zeros_like(self.running_var))
             results.append(F.batch_norm(part, means[-1], variances[-1], self.weight, self.bias, True, 1.0, self.eps))
-        self.running_mean.lerp_(torch.stack(means).mean(0), self.momentum)
-        self.running_var.lerp_(torch.stack(variances).mean(0), self.momentum)
         self.num_batches_tracked += 1
+        share = 1.0 / int(self.num_batches_tracked) if self.momentum is None else self.momentum  # None: of all batches
+        self.running_mean.lerp_(torch.stack(means).mean(0), share)
+        self.running_var.lerp_(torch.stack(variances).mean(0), share)
         return torch.cat(results)
 
 
