@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from striate.errors import ElsewhereError, RunError, StriateError
 
 T = TypeVar("T")
 TIMEOUT_SECONDS = 600  # how long a rank waits for one that is silent; one whose process has ended is noticed at once
+ENDING_SECONDS = 2.0  # how long a lost connection may be ahead of the end of its process
 TIMEOUT_VARIABLE = "STRIATE_TIMEOUT_SECONDS"
 LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what torchrun sets
 
@@ -131,13 +133,21 @@ class Team:
                 "state of its own, which many processes cannot share: train with one"
             )
 
+    def _lost(self) -> list[int]:
+        """Ranks of this machine whose process has ended; its connections may end a moment before it does."""
+        here = [(rank, pid) for rank, (host, pid) in enumerate(self.peers) if host == platform.node()]
+        until = time.monotonic() + ENDING_SECONDS
+        while not (gone := [rank for rank, pid in here if _gone(pid)]) and time.monotonic() < until:
+            time.sleep(0.01)
+        return gone
+
     @contextmanager
     def _naming_the_lost(self) -> Iterator[None]:
         """Raises: RunError that names the rank whose process is gone, where an exchange fails."""
         try:
             yield
         except RuntimeError as fault:
-            gone = [rank for rank, (host, pid) in enumerate(self.peers) if host == platform.node() and _gone(pid)]
+            gone = self._lost()
             who = f"rank {gone[0]} (process {self.peers[gone[0]][1]}) has ended" if gone else _first_line(fault)
             raise RunError(
                 f"rank {self.rank} of {self.size} cannot go on: {who}; see what ended it, then start "
