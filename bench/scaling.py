@@ -50,7 +50,7 @@ def exchanged() -> dict[str, int]:
     """Numbers that a step exchanges: every trained parameter once, each BatchNorm twice its channels both ways."""
     from striate.graph import initialise, to_torch
     from striate.jobs.spelled import spelled_network
-    from striate.train.norms import live
+    from striate.train.norms.policy import live
 
     module = to_torch.to_module(initialise(spelled_network(NETWORK, (1, 28, 28), 10), 0))
     parameters = sum(p.numel() for p in module.parameters() if p.requires_grad)

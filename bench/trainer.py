@@ -30,7 +30,7 @@ from striate.train.loop import train
 from striate.train.observer import Observer
 from striate.train.recipe import Recipe
 from striate.train.resolve import resolve
-from striate.train.state import Run
+from striate.train.run.state import Run
 
 if TYPE_CHECKING:
     from striate.data.dataset import Dataset

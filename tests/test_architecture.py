@@ -40,7 +40,7 @@ ROOT = "<the package root>"
 # Where torch is at home; elsewhere only these may load it, and only when a function that needs it is called.
 TORCH_HOMES = (
     "train/", "data/augment/", "graph/from_torch.py", "graph/to_torch.py",
-    "graph/torch_", "jobs/training.py", "claims/",
+    "graph/torch/", "jobs/training.py", "claims/",
 )  # fmt: skip
 TORCH_WHEN_CALLED = (
     "classifier.py",

@@ -60,7 +60,7 @@ class Classifier:
         """
         from striate.jobs import training
         from striate.train.loop import build, train
-        from striate.train.state import Run
+        from striate.train.run.state import Run
 
         share, seed = self.recipe.validation_share, self.recipe.seed
         dataset, choices = from_arrays(X, y, validation=validation, test=test, validation_share=share, seed=seed)

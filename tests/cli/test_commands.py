@@ -13,7 +13,7 @@ from striate.cli.app import app
 from striate.data import load, load_part
 from striate.jobs.training import trained
 from striate.runtime import Engine
-from striate.train.state import Run
+from striate.train.run.state import Run
 
 COMMANDS = sorted(command.callback.__name__ for command in app.registered_commands)
 

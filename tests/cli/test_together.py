@@ -16,7 +16,7 @@ def as_rank(monkeypatch):
     """Let this process believe that it is one of two, without any exchange."""
 
     def become(rank: int) -> None:
-        from striate.train import distributed
+        from striate.train.team import distributed
 
         @contextmanager
         def joined():

@@ -16,10 +16,10 @@ from striate.artifact import load  # noqa: E402 - only where torch is installed
 from striate.jobs import training  # noqa: E402
 from striate.jobs.evaluating import evaluate  # noqa: E402
 from striate.jobs.shipping import ship_run  # noqa: E402
-from striate.train.calibration import reliability  # noqa: E402
+from striate.train.evaluation.calibration import reliability  # noqa: E402
 from striate.train.observer import Observer  # noqa: E402
 from striate.train.recipe import Recipe  # noqa: E402
-from striate.train.state import Run  # noqa: E402
+from striate.train.run.state import Run  # noqa: E402
 
 
 @pytest.fixture(scope="module")

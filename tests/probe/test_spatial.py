@@ -126,7 +126,7 @@ def test_place_reading_network_is_inconsistent() -> None:
 
 
 def test_wilson_is_the_peers() -> None:
-    from striate.train.metrics import wilson_interval
+    from striate.train.evaluation.metrics import wilson_interval
 
     for same, images in ((0, 3), (3, 3), (17, 40)):
         assert wilson(same, images) == pytest.approx(wilson_interval(same, images))

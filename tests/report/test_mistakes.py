@@ -6,7 +6,7 @@ from PIL import Image
 from striate.data.dataset import Part
 from striate.report.contact_sheet import GAP_PX, MARGIN_PX, SIDE_PX
 from striate.report.mistakes import draw_mistakes
-from striate.train.mistakes import Confusion, Mistake
+from striate.train.evaluation.mistakes import Confusion, Mistake
 
 
 def test_each_mistake_is_drawn_under_its_confusion_and_among_the_worst(tmp_path):

@@ -23,7 +23,7 @@ from striate.data.sources import from_arrays, load
 from striate.train.loop import build, resume, train
 from striate.train.recipe import Recipe
 from striate.train.resolve import resolve
-from striate.train.state import Run
+from striate.train.run.state import Run
 
 COMPARED = ("weights.safetensors", "metrics.jsonl", "recipe.json", "dataset.json", "choices.json")
 TIMES = ("train_seconds", "images_per_s")

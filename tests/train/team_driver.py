@@ -20,17 +20,17 @@ from torch import Tensor, nn
 
 from striate.data.sources import from_arrays
 from striate.errors import RunError, StriateError
-from striate.train.distributed import Team, joined
-from striate.train.evaluate import answers
+from striate.train.evaluation.evaluate import answers
 from striate.train.feed import Feed, Normaliser, Pixels, augmentation_of, steps_per_epoch
 from striate.train.loop import build, resume, train
 from striate.train.machine import quiet_machine
-from striate.train.norms import set_up, spread, train_mode
+from striate.train.norms.policy import set_up, spread, train_mode
 from striate.train.observer import Observer
 from striate.train.recipe import Recipe
 from striate.train.resolve import resolve
-from striate.train.state import Run
+from striate.train.run.state import Run
 from striate.train.step import Stepper
+from striate.train.team.distributed import Team, joined
 
 CLASSES = ("left", "middle", "right")
 

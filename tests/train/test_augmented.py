@@ -8,7 +8,7 @@ import torch
 from striate.train.feed import Feed, Normaliser, Pixels, augmentation_of
 from striate.train.loop import build, resume, train
 from striate.train.observer import Observer
-from striate.train.state import Run
+from striate.train.run.state import Run
 
 ALL = {
     "crop_area": 0.5, "flip": True, "shift_px": 1, "brightness": 0.3, "contrast": 0.3, "saturation": 0.3, "hue": 0.1,

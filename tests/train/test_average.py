@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from striate.train.average import average_for
+from striate.train.update.average import average_for
 
 WALK = (3.0, 5.0, -2.0, 7.0, 1.0, 4.0, 0.5)
 

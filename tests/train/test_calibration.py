@@ -9,8 +9,8 @@ from sklearn import metrics as oracle
 from sklearn.calibration import calibration_curve
 
 from striate.errors import RunError
-from striate.train.answers import Answers
-from striate.train.calibration import (
+from striate.train.evaluation.answers import Answers
+from striate.train.evaluation.calibration import (
     BINS,
     Answered,
     answered,

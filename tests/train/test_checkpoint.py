@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from striate.errors import RunError
-from striate.train.checkpoint import Checkpoint, load_newest, save
 from striate.train.progress import Progress
+from striate.train.run.checkpoint import Checkpoint, load_newest, save
 
 TENSORS = {"weights/a": torch.tensor([[1.5, -2.0, 3.0]]), "best/n": torch.tensor(7)}
 

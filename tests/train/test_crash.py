@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 
-from striate.train import files, session
+from striate.train import session
 from striate.train.loop import build, resume, train
-from striate.train.state import Run
+from striate.train.run import files
+from striate.train.run.state import Run
 
 
 class Died(BaseException):

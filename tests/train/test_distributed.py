@@ -20,8 +20,8 @@ import torch
 
 from striate.errors import RecipeError, RunError
 from striate.train.binding import prepare, stepper_for
-from striate.train.distributed import ALONE, Team, cores_of_one, joined
 from striate.train.loop import build
+from striate.train.team.distributed import ALONE, Team, cores_of_one, joined
 
 DRIVER = Path(__file__).with_name("team_driver.py")
 SPEC = importlib.util.spec_from_file_location("team_driver", DRIVER)

@@ -10,7 +10,7 @@ from torch import nn
 
 from striate.data.preprocess import normalise
 from striate.errors import RunError, ShapeError
-from striate.train.evaluate import evaluate
+from striate.train.evaluation.evaluate import evaluate
 from striate.train.loop import build
 
 

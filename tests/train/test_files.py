@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from striate.errors import RunError
-from striate.train import files
+from striate.train.run import files
 
 
 class Died(BaseException):

@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from striate.errors import DataError, RecipeError, RunError, ShapeError
-from striate.train.evaluate import evaluate
+from striate.train.evaluation.evaluate import evaluate
 from striate.train.loop import build, resume, train, trained
 from striate.train.observer import Observer
 from striate.train.recipe import Recipe
-from striate.train.state import Run
+from striate.train.run.state import Run
 from watching import Recorder, StopAfter, Stopped, same_bits
 
 

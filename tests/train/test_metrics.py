@@ -7,7 +7,7 @@ from hypothesis import given
 from scipy.stats import binomtest
 from sklearn import metrics as oracle
 
-from striate.train import metrics
+from striate.train.evaluation import metrics
 
 PAIRS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=60)
 

@@ -4,8 +4,8 @@ import hypothesis.strategies as st
 import numpy as np
 from hypothesis import given
 
-from striate.train.answers import Answers
-from striate.train.mistakes import Confusion, Mistake, confusions, mistakes
+from striate.train.evaluation.answers import Answers
+from striate.train.evaluation.mistakes import Confusion, Mistake, confusions, mistakes
 
 
 def test_the_surest_mistake_comes_first():

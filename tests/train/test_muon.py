@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from striate.train.muon import LEAST_NORM, QUINTIC, ROUNDS, Muon, orthogonalised
-from striate.train.optimizer import Sgd, optimizer_for
+from striate.train.update.muon import LEAST_NORM, QUINTIC, ROUNDS, Muon, orthogonalised
+from striate.train.update.optimizer import Sgd, optimizer_for
 
 
 def by_singular_values(matrix):

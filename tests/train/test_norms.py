@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from striate.train import norms
 from striate.train.loop import build, train
+from striate.train.norms import policy as norms
 
 PIXELS = np.random.default_rng(4).normal(3, 2, (22, 3, 9, 11)).astype(np.float32)
 

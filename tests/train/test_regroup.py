@@ -9,7 +9,7 @@ from torch import nn
 from striate.graph import initialise
 from striate.graph.to_torch import to_module
 from striate.notation import read
-from striate.train.regroup import groups_for, micro_batch_hint, regroup, with_group_norm
+from striate.train.norms.regroup import groups_for, micro_batch_hint, regroup, with_group_norm
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import pytest
 from striate.errors import RunError
 from striate.train.loop import build, resume, train
 from striate.train.observer import Observer
-from striate.train.runs import differences, find_runs, read_row
-from striate.train.state import Run
+from striate.train.run.runs import differences, find_runs, read_row
+from striate.train.run.state import Run
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 
 from striate.train.recipe import Recipe
-from striate.train.schedule import learning_rate, size_at
+from striate.train.update.schedule import learning_rate, size_at
 
 
 def rates(total, recipe):

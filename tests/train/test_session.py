@@ -10,13 +10,13 @@ from torch import nn
 
 from striate.data.preprocess import normalise
 from striate.errors import ShapeError
-from striate.train import norms
 from striate.train.binding import prepare, stepper_for
 from striate.train.estimate import work_left
-from striate.train.evaluate import evaluate
+from striate.train.evaluation.evaluate import evaluate
 from striate.train.loop import build, resume, train
+from striate.train.norms import policy as norms
 from striate.train.observer import Observer
-from striate.train.state import Run
+from striate.train.run.state import Run
 from watching import Recorder, StopAfter, Stopped, same_bits
 
 ROUGH = {"batch_images": 3, "weight_decay": 0.9, "warmup_share": 0.0}  # an epoch of 21 steps

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from striate.train.loop import build, resume, train
+from striate.train.norms.shift import ShiftRecorder, distance
 from striate.train.observer import Observer
-from striate.train.shift import ShiftRecorder, distance
-from striate.train.state import Run
+from striate.train.run.state import Run
 
 
 class Died(BaseException):

@@ -8,9 +8,9 @@ import pytest
 
 from striate.data.dataset import Skipped
 from striate.errors import RunError
-from striate.train.checkpoint import Checkpoint
 from striate.train.progress import Progress
-from striate.train.state import Run, describe
+from striate.train.run.checkpoint import Checkpoint
+from striate.train.run.state import Run, describe
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from striate.train.binding import prepare
 from striate.train.feed import Feed, Normaliser, Pixels, steps_per_epoch
 from striate.train.loop import build
 from striate.train.machine import quiet_machine
-from striate.train.norms import train_mode
-from striate.train.optimizer import optimizer_for
+from striate.train.norms.policy import train_mode
 from striate.train.step import Stepper
+from striate.train.update.optimizer import optimizer_for
 
 
 @pytest.fixture

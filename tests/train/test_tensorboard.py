@@ -9,8 +9,8 @@ import pytest
 from striate.errors import UsageError
 from striate.train.loop import build, resume, train
 from striate.train.observer import Observer, Observers
-from striate.train.state import Run
-from striate.train.tensorboard import TensorBoard
+from striate.train.run.state import Run
+from striate.train.run.tensorboard import TensorBoard
 
 needs_tensorboard = pytest.mark.skipif(
     importlib.util.find_spec("tensorboard") is None, reason="needs the package tensorboard (an extra)"

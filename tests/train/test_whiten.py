@@ -10,7 +10,7 @@ from torch import nn
 
 from striate.errors import RecipeError
 from striate.train.binding import prepare, stepper_for
-from striate.train.whiten import whiten, whitening_filters
+from striate.train.update.whiten import whiten, whitening_filters
 
 RNG = np.random.default_rng(8)
 MIXED = RNG.normal(size=(3, 3)) + np.eye(3)

@@ -48,7 +48,7 @@ def measure(watch: Watch = inputs_of_layers, *, full: bool = False) -> Finding:
 
 def record(notation: str, data: Material, plan: Plan, seed: int, watch: Watch) -> Array:
     """The shift of each layer's input at each step of a training run.  Shape (steps, layers)."""
-    from striate.train.shift import distance
+    from striate.train.norms.shift import distance
 
     net, probe = fresh(notation, seed), data.test[:PROBE]
     seen = [watch(net, probe)]

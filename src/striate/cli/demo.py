@@ -13,7 +13,7 @@ from striate.cli.output import AsJson, note, percent, print_choices, print_json,
 if TYPE_CHECKING:
     from striate.jobs.shipping import Shipped
     from striate.jobs.verifying import Verified
-    from striate.train.metrics import Evaluation
+    from striate.train.evaluation.metrics import Evaluation
 
 NET = "32C3-BN-R-MP2-64C3-BN-R-MP2-128C3-BN-R-MP2-F-10"
 EPOCHS = 14  # about half a minute on two cores; 10 give 87.6 %, 14 give 88.4 % (docs/log.md)

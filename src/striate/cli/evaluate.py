@@ -13,7 +13,7 @@ SHOWN_PAIRS = 3
 
 if TYPE_CHECKING:
     from striate.jobs.evaluating import Evaluated
-    from striate.train.metrics import Evaluation
+    from striate.train.evaluation.metrics import Evaluation
 
 
 def register(app: typer.Typer) -> None:
@@ -55,7 +55,7 @@ def evaluate(
 
 def _draw_mistakes(found: Evaluated, path: Path) -> Path:
     from striate.report.mistakes import draw_mistakes
-    from striate.train.mistakes import confusions, mistakes
+    from striate.train.evaluation.mistakes import confusions, mistakes
 
     scores = found.scores
     wrong = scores.images - scores.right
@@ -66,7 +66,7 @@ def _draw_mistakes(found: Evaluated, path: Path) -> Path:
 
 def to_json(found: Evaluated) -> dict[str, Any]:
     """Everything measured, as plain JSON values."""
-    from striate.train.mistakes import confusions
+    from striate.train.evaluation.mistakes import confusions
 
     return {
         "measured_on": found.measured_on,
@@ -86,7 +86,7 @@ def to_json(found: Evaluated) -> dict[str, Any]:
 
 def print_scores(found: Evaluated, say: Say = print) -> None:
     """The headline, one line a class, and what the probabilities are worth."""
-    from striate.train.mistakes import confusions
+    from striate.train.evaluation.mistakes import confusions
 
     scores, classes = found.scores, found.classes
     say(f"{_headline(scores)}, on {found.measured_on}")

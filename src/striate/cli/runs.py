@@ -11,7 +11,7 @@ import typer
 from striate.cli.output import AsJson, note, percent, print_json, seconds_text
 
 if TYPE_CHECKING:
-    from striate.train.runs import RunRow
+    from striate.train.run.runs import RunRow
 
 LONGEST = 36  # of a network or data set; the recipe has the whole
 
@@ -33,7 +33,7 @@ def runs(
 
     Example: striate runs --compare runs/1 runs/2 --curves curves.png
     """
-    from striate.train.runs import differences, find_runs
+    from striate.train.run.runs import differences, find_runs
 
     rows = find_runs(folders or [Path("runs")])
     differing = differences(rows) if compare else None

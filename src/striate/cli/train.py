@@ -13,10 +13,10 @@ from striate.cli.output import AsJson, note, percent, print_choices, print_json,
 from striate.cli.settings import RecipeFile, Settings, read_recipe, seconds_of
 
 if TYPE_CHECKING:
-    from striate.train.calibration import CalibrationReport
-    from striate.train.distributed import Team
+    from striate.train.evaluation.calibration import CalibrationReport
     from striate.train.observer import Observer
     from striate.train.result import Result
+    from striate.train.team.distributed import Team
 
 
 EventFolder = Annotated[
@@ -89,7 +89,7 @@ def together() -> Iterator[Team]:
     from contextlib import redirect_stderr, redirect_stdout
 
     from striate.errors import ElsewhereError
-    from striate.train.distributed import joined
+    from striate.train.team.distributed import joined
 
     with joined() as team:
         if team.leads:
@@ -113,7 +113,7 @@ def report(out: Path, run: Callable[[Observer], Result], json: bool, tensorboard
     with ExitStack() as stack:
         watchers: list[Observer] = []
         if tensorboard is not None and team.leads:
-            from striate.train.tensorboard import TensorBoard
+            from striate.train.run.tensorboard import TensorBoard
 
             watchers.append(stack.enter_context(closing(TensorBoard(tensorboard / out.name))))
         if team.leads:

@@ -11,11 +11,11 @@ import onnx
 
 from striate.errors import CaptureError, GeometryError, ShapeError
 from striate.graph.network import Network
-from striate.graph.onnx_constants import FOLDS, array, fold
-from striate.graph.onnx_file import check_text, check_written_once, load
-from striate.graph.onnx_layers import read_layer
-from striate.graph.onnx_reading import ASK_SHAPES, MAX_SIDE, Reading
-from striate.graph.onnx_unknown import Unread, readable_weights
+from striate.graph.onnx.constants import FOLDS, array, fold
+from striate.graph.onnx.file import check_text, check_written_once, load
+from striate.graph.onnx.layers import read_layer
+from striate.graph.onnx.reading import ASK_SHAPES, MAX_SIDE, Reading
+from striate.graph.onnx.unknown import Unread, readable_weights
 from striate.ops import Array, Shape
 
 

@@ -18,9 +18,9 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 
 from striate.errors import CaptureError, GeometryError, ShapeError
 from striate.graph.network import INPUT, Network
-from striate.graph.torch_functions import FUNCTIONS
-from striate.graph.torch_standin import Standin
-from striate.graph.torch_trace import Trace
+from striate.graph.torch.functions import FUNCTIONS
+from striate.graph.torch.standin import Standin
+from striate.graph.torch.trace import Trace
 from striate.ops import Shape
 
 

@@ -23,7 +23,7 @@ from striate.geometry import Window
 from striate.graph.build import TORCH_ROLES
 from striate.graph.check import infer_shapes
 from striate.graph.network import INPUT, Network, Node
-from striate.graph.torch_layers import PLAIN, Function
+from striate.graph.torch.layers import PLAIN, Function
 from striate.ops import Shape
 
 

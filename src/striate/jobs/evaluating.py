@@ -11,9 +11,9 @@ import numpy as np
 from striate.data import Part, load_part
 from striate.errors import UsageError
 from striate.runtime import Engine
-from striate.train.answers import Answers
-from striate.train.calibration import Checked, check
-from striate.train.metrics import Evaluation
+from striate.train.evaluation.answers import Answers
+from striate.train.evaluation.calibration import Checked, check
+from striate.train.evaluation.metrics import Evaluation
 
 BATCH_IMAGES = 256
 TTA = ("none", "flip")
@@ -83,8 +83,8 @@ def answers_of(engine: Engine, part: Part) -> Answers:
 
 def _evaluate_run(folder: Path, data: str, on_bad: str, tta: str) -> Evaluated:
     from striate.jobs.training import prepare, trained
-    from striate.train.evaluate import answers
-    from striate.train.state import Run
+    from striate.train.evaluation.evaluate import answers
+    from striate.train.run.state import Run
 
     run = Run(folder)
     module, recipe, preprocessing = trained(folder), run.recipe(), run.preprocessing()

@@ -151,8 +151,8 @@ def _is_shipped(path: Path) -> bool:
 
 def _run(folder: Path) -> Target:
     from striate.jobs.training import trained_network
-    from striate.train.shift import recorded
-    from striate.train.state import Run
+    from striate.train.norms.shift import recorded
+    from striate.train.run.state import Run
 
     run = Run(folder)
     network = trained_network(folder)

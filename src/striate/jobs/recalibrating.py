@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from striate.data import Dataset
     from striate.train.result import Result
-    from striate.train.state import Run
+    from striate.train.run.state import Run
 
 IMAGES = 2048
 COPIED = ("environment.json", "dataset.json", "recipe.json", "metrics.jsonl", "timing.jsonl", "shift.jsonl")
@@ -59,8 +59,8 @@ def recalibrate_run(folder: Path, target: Target, out: Path, data: str = "", ima
     Every other tensor keeps its bits.  Raises: RunError where `out` holds something; NetworkError as `recalibrate`.
     """
     from striate.jobs.training import draw, prepare, trained
-    from striate.train.state import Run
-    from striate.train.weights import restore
+    from striate.train.run.state import Run
+    from striate.train.run.weights import restore
 
     run, new = Run(folder), Run(out)
     if out.suffix == ".onnx":
@@ -107,9 +107,10 @@ def _renewed(run: Run, after: Network) -> dict[str, Tensor]:
 
 def _scored(run: Run, module: nn.Module, dataset: Dataset) -> Result:
     """What the run's result is with the weights that `module` has now; times and epochs are those of the training."""
-    from striate.train import calibration, norms
-    from striate.train.evaluate import answers
+    from striate.train.evaluation import calibration
+    from striate.train.evaluation.evaluate import answers
     from striate.train.feed import Feed, Normaliser, Pixels, augmentation_of, steps_per_epoch
+    from striate.train.norms import policy as norms
     from striate.train.result import Result
     from striate.train.session import GAP_IMAGES
 
@@ -141,7 +142,7 @@ def _scored(run: Run, module: nn.Module, dataset: Dataset) -> Result:
 
 def _write(run: Run, new: Run, weights: dict[str, Tensor], result: Result, reason: str) -> None:
     """The new folder: what the run was, what has been decided since, and last what it is now."""
-    from striate.train.files import write_json
+    from striate.train.run.files import write_json
 
     choices = json.loads((run.path / "choices.json").read_text(encoding="utf-8"))
     choices.append({"name": "batch normalisation", "value": "precise statistics", "reason": reason})

@@ -137,7 +137,7 @@ def ship_run(
     Raises: RunError, DataError, ProofError, ArtifactError.
     """
     from striate.jobs.training import prepare, trained_network
-    from striate.train.state import Run
+    from striate.train.run.state import Run
 
     folder = Run(run)
     network, classes, preprocessing = trained_network(run), folder.classes(), folder.preprocessing()

@@ -19,19 +19,19 @@ from striate.jobs.spelled import CALLABLE, call, parse_shape, spelled_network
 from striate.report import draw_confusion, draw_curves
 from striate.train.binding import prepare as prepare_module
 from striate.train.binding import stepper_for
-from striate.train.distributed import ALONE, Team, cores_of_one
 from striate.train.find_rate import RateCurve, find_rate
 from striate.train.loop import build
 from striate.train.loop import resume as resume_loop
 from striate.train.loop import train as train_loop
 from striate.train.loop import trained as trained_module
 from striate.train.machine import seeded
+from striate.train.norms.regroup import micro_batch_hint, regroup, with_group_norm
 from striate.train.observer import Observer
 from striate.train.recipe import Recipe
-from striate.train.regroup import micro_batch_hint, regroup, with_group_norm
 from striate.train.resolve import resolve
 from striate.train.result import Result
-from striate.train.state import Run
+from striate.train.run.state import Run
+from striate.train.team.distributed import ALONE, Team, cores_of_one
 from striate.train.tune import PROBED, tune
 
 if TYPE_CHECKING:

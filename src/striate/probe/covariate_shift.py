@@ -1,7 +1,7 @@
 """Internal covariate shift as a run recorded it: how far updates moved what each layer reads.
 
 A row for each step that was looked at: for every layer with a kernel, the distance of the distributions of its input
-before and after the step, in deviations, mean over channels (`striate.train.shift` has the formula).
+before and after the step, in deviations, mean over channels (`striate.train.norms.shift` has the formula).
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from striate.data.dataset import Part
 from striate.report.contact_sheet import COLUMNS, Cell, Section, draw
-from striate.train.mistakes import Confusion, Mistake
+from striate.train.evaluation.mistakes import Confusion, Mistake
 
 PAIRS = 6
 WORST = 3 * COLUMNS

@@ -6,7 +6,7 @@
   one.
 - A layer that no way leads from to the result is removed.
 
-What an ONNX file computes from stored numbers alone is folded when the file is read (`graph/onnx_constants.py`).
+What an ONNX file computes from stored numbers alone is folded when the file is read (`graph/onnx/constants.py`).
 
 Legal: the layer that takes a factor or summand is read by it alone, and its result is not the network's; the factor
 is one a channel. A sum or product with a known branch has its shape from the others. Numbers must be finite.

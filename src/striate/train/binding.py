@@ -9,16 +9,16 @@ from torch import nn
 
 from striate.data.dataset import Dataset
 from striate.errors import RecipeError, ShapeError
-from striate.train import norms
 from striate.train.balance import class_weights
-from striate.train.distributed import ALONE, Team
 from striate.train.feed import Feed, Normaliser, Pixels, augmentation_of, steps_per_epoch
 from striate.train.machine import device_of, flags_kept, quiet_machine, require
+from striate.train.norms import policy as norms
 from striate.train.recipe import Recipe
-from striate.train.schedule import size_at
 from striate.train.step import Stepper
-from striate.train.whiten import IMAGES as WHITENING_IMAGES
-from striate.train.whiten import whiten
+from striate.train.team.distributed import ALONE, Team
+from striate.train.update.schedule import size_at
+from striate.train.update.whiten import IMAGES as WHITENING_IMAGES
+from striate.train.update.whiten import whiten
 
 
 def prepare(module: nn.Module, recipe: Recipe) -> nn.Module:

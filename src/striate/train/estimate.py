@@ -9,7 +9,7 @@ from statistics import median
 
 from striate.data.dataset import Dataset, Part
 from striate.errors import DivergedError
-from striate.train.evaluate import answers
+from striate.train.evaluation.evaluate import answers
 from striate.train.step import Stepper
 
 STEPS = 3

@@ -18,8 +18,8 @@ from striate.data.preprocess import Preprocessing
 from striate.data.random import epoch_order
 from striate.errors import RecipeError
 from striate.train.balance import balanced_order
-from striate.train.distributed import ALONE, Team
 from striate.train.recipe import Recipe
+from striate.train.team.distributed import ALONE, Team
 
 PLAIN = 2**63 - 1  # an epoch that no run reaches: its order chooses images for statistics
 

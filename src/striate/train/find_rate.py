@@ -13,7 +13,7 @@ import numpy as np
 
 from striate.errors import DivergedError, RunError
 from striate.train.machine import quiet_machine
-from striate.train.norms import train_mode
+from striate.train.norms.policy import train_mode
 from striate.train.step import Stepper
 
 LOWEST, HIGHEST = 1e-5, 10.0

@@ -15,17 +15,17 @@ from striate.data import dataset as datasets
 from striate.data.dataset import Dataset
 from striate.errors import RecipeError, RunError
 from striate.train.binding import dirac, prepare, stepper_for
-from striate.train.checkpoint import Checkpoint, shared
-from striate.train.distributed import ALONE, Team
 from striate.train.machine import device_of, seeded
+from striate.train.norms.shift import ShiftRecorder
 from striate.train.observer import Observer
 from striate.train.recipe import Recipe
 from striate.train.result import Result
+from striate.train.run.checkpoint import Checkpoint, shared
+from striate.train.run.state import Run
+from striate.train.run.weights import restore
 from striate.train.session import Session
-from striate.train.shift import ShiftRecorder
-from striate.train.state import Run
 from striate.train.step import Stepper
-from striate.train.weights import restore
+from striate.train.team.distributed import ALONE, Team
 
 ModuleBuilder = Callable[[Recipe, tuple[str, ...]], nn.Module]  # recipe, class names -> network
 DatasetLoader = Callable[[Recipe], Dataset]

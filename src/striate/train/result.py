@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from striate.train.calibration import CalibrationReport
-from striate.train.metrics import Evaluation
+from striate.train.evaluation.calibration import CalibrationReport
+from striate.train.evaluation.metrics import Evaluation
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,21 +12,22 @@ from torch import Tensor, nn
 
 from striate.data.dataset import Dataset
 from striate.errors import DivergedError, RunError
-from striate.train import calibration, norms
-from striate.train.answers import Answers
-from striate.train.checkpoint import Checkpoint
 from striate.train.estimate import estimate_seconds
-from striate.train.evaluate import answers
+from striate.train.evaluation import calibration
+from striate.train.evaluation.answers import Answers
+from striate.train.evaluation.evaluate import answers
+from striate.train.evaluation.metrics import Evaluation
 from striate.train.machine import flags_kept, quiet_machine
-from striate.train.metrics import Evaluation
+from striate.train.norms import policy as norms
+from striate.train.norms.shift import ShiftRecorder
 from striate.train.observer import Observer, Plan, Step
 from striate.train.progress import Progress
 from striate.train.recipe import Recipe
 from striate.train.result import Result
-from striate.train.shift import ShiftRecorder
-from striate.train.state import Run
+from striate.train.run.checkpoint import Checkpoint
+from striate.train.run.state import Run
+from striate.train.run.weights import plain, restore, snapshot
 from striate.train.step import Stepper, not_finite
-from striate.train.weights import plain, restore, snapshot
 
 GAP_IMAGES = 512  # on which batch normalisation's two modes are compared
 

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 
 from striate.data.random import bits
 from striate.errors import DivergedError
-from striate.train.average import Average, average_for
 from striate.train.feed import Feed
-from striate.train.norms import BatchNorm
-from striate.train.optimizer import Optimizer, optimizer_for
+from striate.train.norms.policy import BatchNorm
 from striate.train.recipe import Recipe
-from striate.train.reduction import Reduction
-from striate.train.schedule import learning_rate
+from striate.train.team.reduction import Reduction
+from striate.train.update.average import Average, average_for
+from striate.train.update.optimizer import Optimizer, optimizer_for
+from striate.train.update.schedule import learning_rate
 
 
 def not_finite(module: nn.Module, buffers: Mapping[str, Tensor]) -> str | None:

@@ -1,0 +1,1 @@
+"""What each torch function means in terms of layers: the trace of a forward, and one file a family of functions."""

@@ -1,0 +1,1 @@
+"""Batch normalisation while training: its policy, statistics over several ranks, groups, and how its inputs shift."""

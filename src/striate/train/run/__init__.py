@@ -1,0 +1,1 @@
+"""The run folder: checkpoints, weights, rows of its history, and comparing several runs."""

@@ -1,0 +1,1 @@
+"""How a step changes the weights: optimizers, schedule, averages of the weights, a whitened first layer."""
