@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-import pytest
 import torch
 import torch.nn.functional as F
 
 from striate.graph import initialise
 from striate.graph.to_torch import to_module
-from striate.jobs.fitting import fitting_batch, free_bytes, training_bytes
+from striate.jobs.fitting import fitting_batch, training_bytes
 from striate.notation import read
 
 NET = "8C3-BN-R-MP2-12C3-BN-R-GAP-7"
@@ -48,10 +47,3 @@ def test_a_batch_is_halved_until_it_fits():
     assert (choice.name, choice.value) == ("batch_images", 32)
     assert choice.reason.endswith(" GB, above the share of 0.5 that memory_share allows")
     assert fitting_batch(network, 128, 0, 0.5).value == 2
-
-
-def test_the_free_memory_is_the_machines():
-    free = free_bytes()
-    if free is None:
-        pytest.skip("no /proc/meminfo here")
-    assert 2**20 < free < 2**50

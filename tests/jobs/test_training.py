@@ -5,9 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
+from striate.data import sources
 from striate.data.sources import from_arrays
+from striate.errors import RecipeError
 from striate.jobs import training
 from striate.ops import GroupNorm
 from striate.train.binding import prepare, stepper_for
@@ -83,3 +86,21 @@ def test_an_automatic_batch_fits_the_memory(monkeypatch):
     assert prepared.recipe.peak_lr == pytest.approx(0.1 * prepared.recipe.batch_images / 128)
     given = training.prepare_for(dataset(1, 30), Recipe(net="8C3-BN-R-GAP-10", epochs=1, threads=1, batch_images=64))
     assert given.recipe.batch_images == 64
+
+
+def test_where_the_pixels_are_is_recorded(monkeypatch, tmp_path):
+    for i in range(20):
+        folder = tmp_path / "photos" / "ab"[i % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.random.default_rng(i).integers(0, 256, (9, 7), dtype=np.uint8)).save(folder / f"{i}.png")
+    asked = Recipe(data=str(tmp_path / "photos"), pixels_folder=str(tmp_path / "pixels"))
+    assert training.prepare(asked).recipe.pixels == "memory"
+    monkeypatch.setattr(sources, "free_bytes", lambda: 2000)
+    on_disk = training.prepare(asked)
+    assert on_disk.recipe.pixels == "disk"
+    assert "pixels" in [choice.name for choice in on_disk.choices]
+    assert isinstance(on_disk.dataset.train.images, np.memmap)
+    in_memory = training.prepare(asked.changed(pixels="memory")).dataset
+    with pytest.raises(RecipeError) as fault:
+        training.prepare_for(in_memory, asked.changed(pixels="disk"))
+    assert str(fault.value) == "recipe: pixels = 'disk', and these images are arrays in memory already; use 'auto'"

@@ -21,6 +21,7 @@ def test_each_automatic_choice_has_value_and_reason():
         "flip": True,
         "shift_px": 4,
         "bn_precise": "end",
+        "loader_workers": 0,
         "channels_last": True,
         "threads": 2,
     }
@@ -41,6 +42,7 @@ def test_a_given_value_wins_and_makes_no_choice():
     given = Recipe(
         epochs=2, batch_images=16, peak_lr=0.3, flip=False, shift_px=0, threads=1, input="1x5x6", average_decay=0.9,
         bn_precise="off", device="cpu", compile=False, channels_last=False,
+        pixels="disk", loader_workers=1,
     )  # fmt: skip
     recipe, choices = resolve(given, **FACTS)
     assert (recipe, choices) == (given, ())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -14,11 +14,11 @@ Result = TypeVar("Result")
 
 def map_ahead(
     function: Callable[[Item], Result], items: Iterable[Item], threads: int | None = None
-) -> Iterator[Result]:
+) -> Generator[Result]:
     """``function`` of each item, the items' order kept; threads default to one a core.
 
     At most ``2 threads`` results wait in memory. ``items`` is iterated in the caller's thread. What the function
-    raises is raised here, at its place in the order, and ends the iteration.
+    raises is raised here, at its place in the order, and ends the iteration. Closed early, it ends its threads.
     """
     threads = threads or len(os.sched_getaffinity(0))
     pool = ThreadPoolExecutor(threads)

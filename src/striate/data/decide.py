@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from striate.data.memory import gigabytes
 from striate.errors import DataError
 
 SIDES_PX = (32, 64, 96, 128)
 LARGEST_KEPT_PX = 64
-_CHUNK_IMAGES = 1024
+MEMORY_SHARE = 0.5  # of the free memory, that decoded images may take; batches, maps and copies need the rest
+_CHUNK_PIXELS = 2**21  # of one channel
 
 
 def image_size(sizes: NDArray[np.int64]) -> tuple[tuple[int, int], str]:
@@ -35,6 +37,17 @@ def channels(is_gray: NDArray[np.bool_]) -> tuple[int, str]:
     return 1, f"all {n:,} images are gray"
 
 
+def pixels(needed: int, free: int | None, folder: str) -> tuple[str, str]:
+    """Where decoded images go: to disk if they would take more than half of the free memory, and why.
+
+    needed and free in bytes. To stay in memory needs no reason.
+    """
+    if free is None or needed <= MEMORY_SHARE * free:
+        return "memory", ""
+    reason = f"{gigabytes(needed)} decoded, more than {MEMORY_SHARE:g} of the {gigabytes(free)} of free memory"
+    return "disk", f"{reason}; kept in {folder} for later runs, and may be deleted when none trains"
+
+
 def statistics(images: NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation per channel in units of 255, from exact counts, rounded to 4 decimals.
 
@@ -42,10 +55,11 @@ def statistics(images: NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[floa
     Raises: DataError if a channel does not vary.
     """
     values = np.arange(256) / 255.0
+    step = max(1, _CHUNK_PIXELS // (images.shape[2] * images.shape[3]))
     means, stds = [], []
     for channel in range(images.shape[1]):
-        chunks = range(0, len(images), _CHUNK_IMAGES)  # bincount widens to int64: eight times the memory
-        counts = sum(np.bincount(images[i : i + _CHUNK_IMAGES, channel].ravel(), minlength=256) for i in chunks)
+        chunks = range(0, len(images), step)  # bincount widens to int64: eight times the memory
+        counts = sum(np.bincount(images[i : i + step, channel].ravel(), minlength=256) for i in chunks)
         share = counts / np.sum(counts)
         mean = float(share @ values)
         means.append(round(mean, 4))

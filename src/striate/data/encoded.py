@@ -15,6 +15,7 @@ from striate.errors import DataError
 MAX_FILE_BYTES = 2**28  # of one encoded image; an uncompressed one of the largest size that is decoded has 201 MB
 
 Content = Path | bytes | DataError
+Place = tuple[Path, str | int]  # the file that an image lies in, and where in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,10 @@ class Store(Protocol):
         """Each image's content, in order. What is wrong with one image is its content, and does not end the rest."""
         ...
 
+    def places(self) -> Iterator[Place]:
+        """Where each image lies, in order; no pixel is read for it."""
+        ...
+
     def take(self, indices: NDArray[np.int64]) -> Store:
         """The images at ``indices``, which ascend."""
         ...
@@ -47,6 +52,10 @@ class Files:
     def read(self) -> Iterator[Content]:
         """The files' paths; each is opened by whoever decodes it."""
         return (self.root / str(name) for name in self.names)
+
+    def places(self) -> Iterator[Place]:
+        """Each file, as a whole."""
+        return ((self.root / str(name), 0) for name in self.names)
 
     def take(self, indices: NDArray[np.int64]) -> Files:
         """The files at ``indices``."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from striate.data.encoded import MAX_FILE_BYTES, Content, Encoded, check_below
+from striate.data.encoded import MAX_FILE_BYTES, Content, Encoded, Place, check_below
 from striate.data.raw import Found
 from striate.data.tables import Rows, column_names, find_rows
 from striate.errors import DataError
@@ -43,6 +43,11 @@ class Rowed:
             wanted = self.row[self.file == number]
             if len(wanted):
                 yield from _contents(path, self.column, wanted)
+
+    def places(self) -> Iterator[Place]:
+        """Each image's table and row, or its own file where the row holds a path; the column is read for it."""
+        pairs = zip(self.file.tolist(), self.row.tolist(), self.read(), strict=True)
+        return ((c, 0) if isinstance(c, Path) else (self.files[number], row) for number, row, c in pairs)
 
     def take(self, indices: NDArray[np.int64]) -> Rowed:
         """The images at ``indices``, which ascend."""

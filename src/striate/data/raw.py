@@ -13,6 +13,7 @@ from striate.data.dataset import Part, Skipped
 from striate.data.decode import decode_each, header
 from striate.data.encoded import Encoded, Store
 from striate.data.names import encode
+from striate.data.pixels import Decoded, key_of, on_disk
 from striate.data.preprocess import Preprocessing
 from striate.data.resize import fit_images
 from striate.errors import DataError
@@ -68,8 +69,15 @@ def encoded(raw: Raw) -> Iterator[Encoded]:
         yield Encoded(str(content if isinstance(content, Path) else name), content)
 
 
-def read(raw: Raw, classes: tuple[str, ...], preprocessing: Preprocessing, where: str, on_bad: str = "fail") -> Part:
-    """Decode, resize and label every image.
+def read(
+    raw: Raw,
+    classes: tuple[str, ...],
+    preprocessing: Preprocessing,
+    where: str,
+    on_bad: str = "fail",
+    disk: Path | None = None,
+) -> Part:
+    """Decode, resize and label every image, in memory or into a file whose path begins with `disk`.
 
     on_bad: "fail" raises at the first bad image; "skip" leaves it out of the part and lists it there.
     Raises: DataError of the first bad image, or of an unknown class.
@@ -77,20 +85,41 @@ def read(raw: Raw, classes: tuple[str, ...], preprocessing: Preprocessing, where
     labels = encode(raw.class_names, classes, where)
     if isinstance(raw.pixels, np.ndarray):
         return Part(fit_images(raw.pixels, preprocessing), labels, raw.names)
-    images = np.empty((len(raw), *preprocessing.shape), np.uint8)  # allocated once: no list of arrays
-    skipped: list[Skipped] = []
-    kept = 0
+    found = _in_memory(raw, preprocessing, on_bad) if disk is None else _on_disk(raw, preprocessing, on_bad, disk)
     is_kept = np.ones(len(raw), bool)
+    is_kept[list(found.faults)] = False
+    skipped = (Skipped(str(raw.names[i]), str(raw.class_names[i]), fault) for i, fault in found.faults.items())
+    return Part(found.images, labels[is_kept], raw.names[is_kept], tuple(skipped))
+
+
+def _in_memory(raw: Raw, preprocessing: Preprocessing, on_bad: str) -> Decoded:
+    images = np.empty((len(raw), *preprocessing.shape), np.uint8)  # allocated once: no list of arrays
+    faults: dict[int, str] = {}
+    for kept, image in enumerate(_decoded(raw, preprocessing, on_bad, faults)):
+        images[kept] = image
+    return Decoded(images[: len(raw) - len(faults)], faults)
+
+
+def _on_disk(raw: Raw, preprocessing: Preprocessing, on_bad: str, disk: Path) -> Decoded:
+    assert not isinstance(raw.pixels, np.ndarray)  # noqa: S101
+    path = disk.with_name(f"{disk.name}-{key_of(raw.pixels.places(), preprocessing)}.pixels")
+    found = on_disk(path, len(raw), preprocessing.shape, lambda faults: _decoded(raw, preprocessing, on_bad, faults))
+    if found.faults and on_bad == "fail":  # an earlier run had left them out
+        raise DataError(next(iter(found.faults.values())))
+    return found
+
+
+def _decoded(
+    raw: Raw, preprocessing: Preprocessing, on_bad: str, faults: dict[int, str]
+) -> Iterator[NDArray[np.uint8]]:
+    """The images that can be decoded, in order; what is wrong with the others is raised, or goes into `faults`."""
     for i, image in enumerate(decode_each(encoded(raw), preprocessing)):
         if not isinstance(image, DataError):
-            images[kept] = image
-            kept += 1
-            continue
-        if on_bad == "fail":
+            yield image
+        elif on_bad == "fail":
             raise image
-        is_kept[i] = False
-        skipped.append(Skipped(str(raw.names[i]), str(raw.class_names[i]), str(image)))
-    return Part(images[:kept], labels[is_kept], raw.names[is_kept], tuple(skipped))
+        else:
+            faults[i] = str(image)
 
 
 def measure(raw: Raw, on_bad: str = "fail") -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from striate.data.dataset import (
 )
 from striate.data.find import find
 from striate.data.leaks import leaks
+from striate.data.memory import free_bytes
 from striate.data.names import encode, natural_sorted
 from striate.data.preprocess import Preprocessing
 from striate.data.raw import ON_BAD, WHOLE, Found, Raw, measure, read, take
@@ -29,10 +31,12 @@ from striate.data.split import grouped, stratified
 from striate.data.tables import groups_across
 from striate.errors import DataError
 
+PIXELS = ("auto", "memory", "disk")
+PIXELS_FOLDER = "runs/pixels"
 TEST_SHARE = 0.2  # of a folder without parts: enough for a headline with a narrow interval
 
 
-def load(
+def load(  # noqa: PLR0913 - the source, and each decision that can be taken from it
     source: str | Path,
     *,
     image_size: int | tuple[int, int] | None = None,
@@ -41,6 +45,8 @@ def load(
     validation_share: float = 0.1,
     seed: int = 0,
     on_bad: str = "fail",
+    pixels: str = "auto",
+    pixels_folder: str | Path = PIXELS_FOLDER,
 ) -> tuple[Dataset, tuple[Choice, ...]]:
     """Read a data set: whatever ``find.find`` finds, from class folders and tables to archives and shards.
 
@@ -49,9 +55,12 @@ def load(
     mean and std come from the training part alone.
     on_bad: "fail" raises at the first image that cannot be read; "skip" leaves such images out, after the split,
     and lists them with their reasons in ``Dataset.skipped``.
+    pixels: "memory" holds all decoded images; "disk" keeps them in memory-mapped files in pixels_folder, where a later
+    call finds them again; "auto" takes the disk where they would fill the memory. The images are the same.
     Raises: DataError, in one line that says what to do.
     """
-    return _assemble(find(source), image_size, channels, fit, validation_share, seed, on_bad)
+    storage = _Storage(pixels, Path(pixels_folder))
+    return _assemble(find(source), (image_size, channels, fit), validation_share, seed, on_bad, storage)
 
 
 def from_arrays(  # noqa: PLR0913 - the images, what names them, and the options of load
@@ -76,7 +85,7 @@ def from_arrays(  # noqa: PLR0913 - the images, what names them, and the options
     given = {"train": (X, y), "validation": validation, "test": test}
     pairs = {part: pair for part, pair in given.items() if pair is not None}
     found = find_arrays("arrays", pairs, classes, layout)
-    return _assemble(found, image_size, channels, fit, validation_share, seed, "fail")
+    return _assemble(found, (image_size, channels, fit), validation_share, seed, "fail", _Storage("memory"))
 
 
 def load_part(source: str | Path, classes: tuple[str, ...], preprocessing: Preprocessing, on_bad: str = "fail") -> Part:
@@ -96,21 +105,45 @@ def load_part(source: str | Path, classes: tuple[str, ...], preprocessing: Prepr
     return part
 
 
+@dataclass(frozen=True, slots=True)
+class _Storage:
+    """Where decoded images are to be kept: one of PIXELS, and the folder of those on disk."""
+
+    pixels: str
+    folder: Path = Path(PIXELS_FOLDER)
+
+    def decided(self, raws: dict[str, Raw], image_bytes: int, where: str) -> tuple[Path | None, tuple[Choice, ...]]:
+        """The folder, or None for memory; and the choice where there was one to take."""
+        if self.pixels not in PIXELS:
+            raise DataError(f"pixels is {self.pixels!r}; use {', '.join(PIXELS)}")
+        images = sum(len(raw) for raw in raws.values() if not isinstance(raw.pixels, np.ndarray))
+        if self.pixels == "disk" and not images:
+            raise DataError(f"{where}: holds arrays, which are in memory already; leave pixels = 'disk' out")
+        if self.pixels != "auto":
+            return (self.folder if self.pixels == "disk" else None), ()
+        value, reason = decide.pixels(images * image_bytes, free_bytes(), str(self.folder))
+        return (self.folder, (Choice("pixels", value, reason),)) if value == "disk" else (None, ())
+
+
 def _assemble(
     found: Found,
-    image_size: int | tuple[int, int] | None,
-    channels: int | None,
-    fit: str,
+    wanted: tuple[int | tuple[int, int] | None, int | None, str],
     validation_share: float,
     seed: int,
     on_bad: str,
+    storage: _Storage,
 ) -> tuple[Dataset, tuple[Choice, ...]]:
     _check_on_bad(on_bad)
     classes = _classes(found)
     raws, split_choices = _split(found, classes, validation_share, seed)
+    image_size, channels, fit = wanted
     size, shape_choices = _shape(raws, image_size, channels, on_bad, found.source)
     target = Preprocessing(*size, fit, mean=(0.0,) * size[0], std=(1.0,) * size[0])
-    parts = {name: read(raw, classes, target, f"{found.source}: {name}", on_bad) for name, raw in raws.items()}
+    folder, storage_choices = storage.decided(raws, prod(size), found.source)
+    parts = {
+        name: read(raw, classes, target, f"{found.source}: {name}", on_bad, folder and folder / name)
+        for name, raw in raws.items()
+    }
     for name, part in parts.items():
         check_part(part, classes, target, name)  # what was skipped may have been all of it
     mean, std = decide.statistics(parts["train"].images)
@@ -126,7 +159,14 @@ def _assemble(
     check(dataset)
     reason = f"of the {len(dataset.train):,} training images, full scale = 1"
     statistics = (Choice("mean", mean, reason), Choice("std", std, reason))
-    return dataset, (*split_choices, *_skipped(dataset), *_leaks(dataset), *shape_choices, *statistics)
+    return dataset, (
+        *split_choices,
+        *_skipped(dataset),
+        *_leaks(dataset),
+        *shape_choices,
+        *storage_choices,
+        *statistics,
+    )
 
 
 def _skipped(dataset: Dataset) -> tuple[Choice, ...]:

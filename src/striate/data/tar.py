@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from striate.data.encoded import MAX_FILE_BYTES, Content, Encoded
+from striate.data.encoded import MAX_FILE_BYTES, Content, Encoded, Place
 from striate.data.folders import SUFFIXES, is_image
 from striate.data.raw import Found
 from striate.data.tables import Rows, find_rows
@@ -57,6 +57,11 @@ class Shards:
                 for offset, size in zip(self.offset[chosen].tolist(), self.size[chosen].tolist(), strict=True):
                     shard.seek(offset)
                     yield shard.read(size)
+
+    def places(self) -> Iterator[Place]:
+        """Each image's shard, and its offset in bytes."""
+        pairs = zip(self.file.tolist(), self.offset.tolist(), strict=True)
+        return ((self.files[number], offset) for number, offset in pairs)
 
     def take(self, indices: NDArray[np.int64]) -> Shards:
         """The images at ``indices``, which ascend."""

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from striate.data.encoded import MAX_FILE_BYTES, Content, Encoded
+from striate.data.encoded import MAX_FILE_BYTES, Content, Encoded, Place
 from striate.data.folders import PART_OF_FOLDER, is_image
 from striate.data.names import natural_key
 from striate.data.raw import PARTS, WHOLE, Found, Raw
@@ -36,6 +36,10 @@ class Zipped:
         with _opened(self.path) as archive:
             for member in self.members:
                 yield _content(archive, str(member), self.path)
+
+    def places(self) -> Iterator[Place]:
+        """The archive, and each image's member."""
+        return ((self.path, str(member)) for member in self.members)
 
     def take(self, indices: NDArray[np.int64]) -> Zipped:
         """The images at ``indices``."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from math import prod
-from pathlib import Path
 
 from striate.choice import Choice
+from striate.data.memory import gigabytes
 from striate.graph import Network, infer_shapes
 from striate.measure import kept_for_training
 
@@ -35,21 +35,7 @@ def fitting_batch(network: Network, batch_images: int, free_bytes: int, share: f
         return None
     needs, all_of_it = training_bytes(network, batch), training_bytes(network, batch_images)
     reason = (
-        f"needs {_gigabytes(needs)} of {_gigabytes(free_bytes)} free; {batch_images} would need "
-        f"{_gigabytes(all_of_it)}, above the share of {share:g} that memory_share allows"
+        f"needs {gigabytes(needs)} of {gigabytes(free_bytes)} free; {batch_images} would need "
+        f"{gigabytes(all_of_it)}, above the share of {share:g} that memory_share allows"
     )
     return Choice("batch_images", batch, reason)
-
-
-def free_bytes() -> int | None:
-    """Memory that programs may still take, from /proc/meminfo; None where there is no such file."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return None
-    kilobytes = next((line.split()[1] for line in lines if line.startswith("MemAvailable:")), None)
-    return None if kilobytes is None else 1024 * int(kilobytes)
-
-
-def _gigabytes(count: int) -> str:
-    return f"{count / 1e9:.2g} GB"

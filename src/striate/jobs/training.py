@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from striate.choice import Choice
 from striate.data import Dataset, load
+from striate.data.memory import free_bytes
 from striate.errors import CaptureError, RecipeError, RunError, StriateError, UsageError
 from striate.graph import Network, initialise
-from striate.jobs.fitting import fitting_batch, free_bytes
+from striate.jobs.fitting import fitting_batch
 from striate.jobs.spelled import CALLABLE, call, parse_shape, spelled_network
 from striate.report import draw_confusion, draw_curves
 from striate.train.binding import prepare as prepare_module
@@ -71,13 +73,18 @@ def prepare(recipe: Recipe) -> Prepared:
         validation_share=recipe.validation_share,
         seed=recipe.seed,
         on_bad=recipe.on_bad,
+        pixels=recipe.pixels,
+        pixels_folder=recipe.pixels_folder,
     )
-    return prepare_for(dataset, recipe, choices)
+    chosen = {choice.name: choice.value for choice in choices if choice.name == "pixels"}
+    return prepare_for(dataset, recipe.changed(**chosen), choices)
 
 
 def prepare_for(dataset: Dataset, recipe: Recipe, choices: tuple[Choice, ...] = ()) -> Prepared:
     """As `prepare`, for data that are in memory already."""
     size = dataset.preprocessing.height, dataset.preprocessing.width
+    if recipe.pixels == "disk" and not isinstance(dataset.train.images, np.memmap):
+        raise RecipeError("recipe: pixels = 'disk', and these images are arrays in memory already; use 'auto'")
     if not recipe.net:
         net = _default_net(min(size), len(dataset.classes))
         recipe, choices = recipe.changed(net=net.value), (*choices, net)

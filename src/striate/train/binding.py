@@ -39,7 +39,7 @@ def stepper_for(module: nn.Module, dataset: Dataset, recipe: Recipe, team: Team 
     total_steps = max(1, round(float(recipe.epochs) * steps))
     _check_team(recipe, len(dataset.train) // steps, team)
     feed = Feed(
-        Pixels.of(dataset.train).to(recipe.device),
+        Pixels.of(dataset.train).to(recipe.device, is_whole=recipe.pixels == "memory"),
         Normaliser.of(dataset.preprocessing, bool(recipe.channels_last)).to(recipe.device),
         augmentation_of(recipe, dataset.preprocessing.channels),
         recipe.seed,

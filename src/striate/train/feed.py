@@ -1,8 +1,9 @@
-"""Images in memory to batches on the network's input: no loader, no workers, no state."""
+"""Images to batches on the network's input: a function of epoch and step, so that workers need no state."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from striate.data.ahead import map_ahead
 from striate.data.augment import augment, mix
 from striate.data.augmentation import Augmentation
 from striate.data.dataset import Part
@@ -51,9 +53,9 @@ class Pixels:
         """The part's arrays as tensors."""
         return cls(_shared(part.images), _shared(part.labels))
 
-    def to(self, device: str | torch.device) -> Pixels:
-        """The same on a device."""
-        return Pixels(self.images.to(device), self.labels.to(device))
+    def to(self, device: str | torch.device, *, is_whole: bool = True) -> Pixels:
+        """The same on a device, or only the labels, where the images are mapped from a file."""
+        return Pixels(self.images.to(device) if is_whole else self.images, self.labels.to(device))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +110,7 @@ class Feed:
     is_balanced: bool = False
     size_of: Callable[[int], tuple[int, int]] | None = None  # epoch -> size of its images; None: as they are
     team: Team = ALONE
-    _order_epoch: int = -1  # the order of one epoch is kept, for it costs a sort
-    _order: tuple[Tensor, Tensor] | None = None
+    _order: tuple[int, tuple[Tensor, Tensor]] | None = None  # of one epoch, kept, for it costs a sort
 
     def batch(self, epoch: int, step: int) -> tuple[Tensor, Tensor]:
         """Return images (B, C, H, W) float32 and targets: labels (B,), or of mixed images shares (B, K) float32.
@@ -124,6 +125,15 @@ class Feed:
         within = self.team.share(batch_bounds(step, self.steps, len(rows)))
         return self.shown(rows[within], draws[within], epoch)
 
+    def batches(self, epoch: int, steps: Sequence[int], workers: int) -> Generator[tuple[Tensor, Tensor]]:
+        """`batch` of each step in turn; with workers, the coming ones are made ahead in so many threads.
+
+        At most 2 batches a worker wait. A fault is raised at its step. Closed early, it ends its threads.
+        """
+        if not workers:
+            return (self.batch(epoch, step) for step in steps)
+        return map_ahead(lambda step: self.batch(epoch, step), steps, workers)
+
     def shown(self, rows: Tensor, draws: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
         """Images and targets, as `batch` gives them, of any rows (B,); draws: as `_epoch_order` has them."""
         own, labels = self._input(rows, draws, epoch), self.pixels.labels[rows]
@@ -136,17 +146,21 @@ class Feed:
         targets = mixed.targets(labels, self.pixels.labels[mixed.partner], classes)
         return self._sized(mixed.inputs(own, other), epoch), targets
 
-    def plain(self, most_images: int, batch_images: int = 256) -> Iterator[tuple[Tensor, Tensor]]:
+    def plain(self, most_images: int, batch_images: int = 256) -> Generator[tuple[Tensor, Tensor]]:
         """Some of the images with their labels, the same ones at every time, without augmentation, in batches."""
         n = len(self.pixels.labels)
         rows = torch.from_numpy(np.sort(epoch_order(self.seed, PLAIN, n)[:most_images]))
         steps = steps_per_epoch(len(rows), batch_images)
         for step in range(steps):
             some = rows[batch_bounds(step, steps, len(rows))]
-            yield self.normaliser(self.pixels.images[some]), self.pixels.labels[some]
+            yield self.normaliser(self._taken(some)), self.pixels.labels[some]
 
     def _input(self, rows: Tensor, draws: Tensor, epoch: int) -> Tensor:
-        return self.normaliser(augment(self.pixels.images[rows], draws, epoch, self.seed, self.augmentation))
+        return self.normaliser(augment(self._taken(rows), draws, epoch, self.seed, self.augmentation))
+
+    def _taken(self, rows: Tensor) -> Tensor:
+        """Copies of images (B, C, H, W) uint8, where they are normalised."""
+        return self.pixels.images[rows].to(self.normaliser.scale.device)
 
     def _sized(self, images: Tensor, epoch: int) -> Tensor:
         """Images (B, C, H, W) at the size of the epoch."""
@@ -158,10 +172,10 @@ class Feed:
 
     def _epoch_order(self, epoch: int) -> tuple[Tensor, Tensor]:
         """Which images an epoch shows, and the number each draws chance by: its own, but another when it repeats."""
-        if self._order is None or self._order_epoch != epoch:
-            self._order = self._ordered(epoch)
-            self._order_epoch = epoch
-        return self._order
+        kept = self._order  # read once: another thread may set it
+        if kept is None or kept[0] != epoch:
+            self._order = kept = (epoch, self._ordered(epoch))
+        return kept[1]
 
     def _ordered(self, epoch: int) -> tuple[Tensor, Tensor]:
         n = len(self.pixels.labels)
@@ -173,5 +187,7 @@ class Feed:
 
 
 def _shared(array: NDArray[np.uint8] | NDArray[np.int64]) -> Tensor:
-    """A tensor over an array's memory; a copy where the array is read-only, for torch has no such tensors."""
-    return torch.from_numpy(array if array.flags.writeable else array.copy())
+    """A tensor over an array's memory, read-only ones and mapped files included: nothing here writes to it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
+        return torch.from_numpy(array)

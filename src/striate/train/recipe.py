@@ -61,6 +61,10 @@ class Recipe(BaseModel):
     input: str = Field("auto", description="image shape CxHxW the network sees, such as 3x64x96")
     fit: Literal["crop", "pad", "stretch"] = Field("crop", description="how another aspect ratio is fitted")
     on_bad: Literal["fail", "skip"] = Field("fail", description="an unreadable image stops the run, or is listed")
+    pixels: Literal["auto", "memory", "disk"] = Field(
+        "auto", description="decoded images in memory, or mapped from files, for more of them than memory holds"
+    )
+    pixels_folder: str = Field("runs/pixels", description="where those files are, for later runs too")
     validation_share: Annotated[float, between(0.01, 0.5)] = Field(
         0.1, description="share of the training images set aside to choose the best epoch"
     )
@@ -180,6 +184,9 @@ class Recipe(BaseModel):
     )
     bn_precise_images: Annotated[int, between(2, 1_000_000)] = Field(1024, description="how many images they rest on")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where the network is trained")
+    loader_workers: Annotated[int | Auto, between(0, 64)] = Field(
+        "auto", description="threads that prepare the coming batches while a step computes; 0 is none"
+    )
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="of products in training; bfloat16 only where the hardware has it"
     )

@@ -17,6 +17,7 @@ STEPS_AN_EPOCH = 50  # a small set takes smaller batches rather than fewer updat
 LR_AT_128 = 0.1  # for SGD with momentum 0.9 and batches of 128; He et al. 2016, arXiv:1512.03385, sec. 4.2
 AVERAGED_SHARE = 0.02  # of the run: how far an average of the weights reaches back
 PRECISE_OFTEN = 10  # training images for each that statistics rest on, from which they are made anew each epoch
+WORKERS_BESIDE_GPU = 2
 SHIFT_SHARE = 14  # a fourteenth of the shorter side: 2 px of 28, 16 px of 224
 
 
@@ -101,6 +102,16 @@ def _device(facts: Facts) -> tuple[str, str]:
     return ("cuda", f"{facts.gpu} is there") if facts.gpu else ("cpu", "")
 
 
+def _pixels(_: Facts) -> tuple[str, str]:
+    return "memory", ""  # loading has not chosen the disk
+
+
+def _loader_workers(facts: Facts) -> tuple[int, str]:
+    if facts.recipe.device == "cuda":
+        return WORKERS_BESIDE_GPU, "they prepare the coming batches while the GPU computes"
+    return 0, "on a CPU they would take the cores that the step computes on"
+
+
 def _channels_last(_: Facts) -> tuple[bool, str]:
     return True, "the order in which convolutions are usually faster"
 
@@ -133,6 +144,7 @@ def _bn_precise(facts: Facts) -> tuple[str, str]:
 
 CHOOSERS: dict[str, Chooser] = {
     "input": _input,
+    "pixels": _pixels,
     "epochs": _epochs,
     "batch_images": _batch_images,
     "peak_lr": _peak_lr,
@@ -141,6 +153,7 @@ CHOOSERS: dict[str, Chooser] = {
     "shift_px": _shift_px,
     "bn_precise": _bn_precise,
     "device": _device,
+    "loader_workers": _loader_workers,
     "channels_last": _channels_last,
     "compile": _compile,
     "threads": _threads,
