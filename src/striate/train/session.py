@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -27,7 +27,7 @@ from striate.train.result import Result
 from striate.train.run.checkpoint import Checkpoint
 from striate.train.run.state import Run
 from striate.train.run.weights import plain, restore, snapshot
-from striate.train.step import Stepper, not_finite
+from striate.train.step import Batches, Stepper, not_finite
 
 GAP_IMAGES = 512  # on which batch normalisation's two modes are compared
 
@@ -118,16 +118,10 @@ class Session:
         epoch, first = self.progress.epoch, self.progress.epoch * self.stepper.feed.steps
         rate_factor = self.recipe.recovery_factor ** len(self.progress.recoveries)
         norms.train_mode(self.module)
-        for step in range(self.progress.step, min(self.stepper.feed.steps, self.stepper.total_steps - first)):
-            seen = self.shift.before(self.module, first + step)
-            outcome = self.stepper(epoch, step, rate_factor)
-            self.progress.shift += self.shift.rows(self.module, first + step + 1, seen)
-            self.progress.add_step(outcome.loss, outcome.right, outcome.images, outcome.seconds)
-            self.observer.on_step(
-                Step(epoch + 1, first + step + 1, outcome.loss, outcome.learning_rate, outcome.images, outcome.seconds)
-            )
-            if time.perf_counter() - self.saved_at >= self.recipe.checkpoint_seconds and not self.not_finite():
-                self.save()
+        steps = range(self.progress.step, min(self.stepper.feed.steps, self.stepper.total_steps - first))
+        with closing(self.stepper.feed.batches(epoch, steps, int(self.recipe.loader_workers))) as batches:
+            for step in steps:
+                self.one_step(epoch, step, rate_factor, batches)
         if name := self.not_finite():
             raise DivergedError(f"{name} is no longer finite in epoch {epoch + 1}")
         start = time.perf_counter()
@@ -137,6 +131,19 @@ class Session:
         self.stepper.feed.team.require_equal(self.module.state_dict(), "weights")
         self.epoch_start = self.save()
         self.observer.on_epoch(self.progress.history[-1])
+
+    def one_step(self, epoch: int, step: int, rate_factor: float, batches: Batches) -> None:
+        """Update the weights, tell it, and write a checkpoint when it is time."""
+        done_steps = epoch * self.stepper.feed.steps + step
+        seen = self.shift.before(self.module, done_steps)
+        outcome = self.stepper(epoch, step, rate_factor, batches)
+        self.progress.shift += self.shift.rows(self.module, done_steps + 1, seen)
+        self.progress.add_step(outcome.loss, outcome.right, outcome.images, outcome.seconds)
+        self.observer.on_step(
+            Step(epoch + 1, done_steps + 1, outcome.loss, outcome.learning_rate, outcome.images, outcome.seconds)
+        )
+        if time.perf_counter() - self.saved_at >= self.recipe.checkpoint_seconds and not self.not_finite():
+            self.save()
 
     def close_epoch(self, validation: Evaluation, validation_seconds: float) -> None:
         """Keep the weights that were evaluated if they are the best, and write the epoch's rows."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -22,6 +22,8 @@ from striate.train.team.reduction import Reduction
 from striate.train.update.average import Average, average_for
 from striate.train.update.optimizer import Optimizer, optimizer_for
 from striate.train.update.schedule import learning_rate
+
+Batches = Iterator[tuple[Tensor, Tensor]]
 
 
 def not_finite(module: nn.Module, buffers: Mapping[str, Tensor]) -> str | None:
@@ -83,20 +85,21 @@ class Stepper:
         """The same on copies of weights and state, for steps that are to leave no trace."""
         return Stepper.of(copy.deepcopy(self.module), self.feed, self.recipe, self.total_steps, self.class_weights)
 
-    def __call__(self, epoch: int, step: int, rate_factor: float = 1.0) -> Outcome:
-        """Update the weights once, at the schedule's rate times rate_factor.  Raises: as `update`."""
+    def __call__(self, epoch: int, step: int, rate_factor: float = 1.0, batches: Batches | None = None) -> Outcome:
+        """Update the weights once, at the schedule's rate times rate_factor.  batches, raises: as `update`."""
         rate = learning_rate(epoch * self.feed.steps + step, self.total_steps, self.recipe)
-        return self.update(epoch, step, rate_factor * rate)
+        return self.update(epoch, step, rate_factor * rate, batches)
 
-    def update(self, epoch: int, step: int, rate: float) -> Outcome:
+    def update(self, epoch: int, step: int, rate: float, batches: Batches | None = None) -> Outcome:
         """Update the weights once, at this rate.
 
+        batches: gives the step's batch next, as the feed's `batches` does; without it the batch is made here.
         Dropout and the like draw from f(seed, epoch, step), and of several ranks each from its own numbers.
         Raises: DivergedError, before the update, if the loss is not finite.
         """
         start = time.perf_counter()
         done_steps = epoch * self.feed.steps + step
-        images, labels = self.feed.batch(epoch, step)
+        images, labels = self.feed.batch(epoch, step) if batches is None else next(batches)
         chance = int(bits(self.recipe.seed, "step", epoch, step, *self.feed.team.own_counter)[0] >> 1)
         torch.default_generator.manual_seed(chance)
         if self.recipe.device == "cuda":
