@@ -1,6 +1,6 @@
 """What each rank of a team does in test_distributed.py.
 
-usage, under torchrun: team_driver.py FOLDER calculate RUN, or team_driver.py FOLDER run RUN KILLED_RANK AFTER_STEP
+usage, under torchrun: team_driver.py FOLDER calculate RUN, or team_driver.py FOLDER run RUN RANK AFTER_STEP [SIGNAL]
 Each writes what it found into FOLDER: NAME-RANKofSIZE.safetensors, and the run folder RUN.
 """
 
@@ -127,7 +127,19 @@ def calculate(folder: Path, team: Team) -> None:
     save(folder, "answers", team, {"logits": torch.from_numpy(got.logits), "few": torch.from_numpy(few.logits)})
     faults = [fault_of(team, partial(fail, team, ranks)) for ranks in ((0,), (1,), (0, 1))]
     faults.append(fault_of(team, lambda: team.require_equal({"w": torch.tensor([team.rank])}, "weights")))
+    from striate.jobs.training import prepare_together  # slow to load, and only needed here
+
+    faults.append(fault_of(team, lambda: prepare_together(Recipe(data=str(own_data(folder, team.rank))), team)))
     (folder / f"faults-{team.rank}of{team.size}.json").write_text(json.dumps(faults))
+
+
+def own_data(folder: Path, rank: int) -> Path:
+    """A file of images that no other rank has."""
+    path = folder / f"{rank}.npz"
+    pixels = np.random.default_rng(rank).integers(0, 256, (40, 7, 11), dtype=np.uint8)
+    labels = np.arange(40) % 2
+    np.savez(path, x_train=pixels[:30], y_train=labels[:30], x_test=pixels[30:], y_test=labels[30:])
+    return path
 
 
 def fail(team: Team, ranks: tuple[int, ...]) -> None:
@@ -150,24 +162,24 @@ def fault_of(team: Team, work: object) -> list[str] | None:
 
 
 class StopAt(Observer):
-    """Ends the process after a step, as SIGKILL would: nothing is cleaned up."""
+    """Sends its own process a signal after a step."""
 
-    def __init__(self, step: int) -> None:
-        self.step = step
+    def __init__(self, step: int, number: int) -> None:
+        self.step, self.number = step, number
 
     def on_step(self, step: object) -> None:
-        """Leave at the step."""
+        """Leave at the step, or halt there."""
         if step.done_steps == self.step:  # type: ignore[attr-defined]
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), self.number)
 
 
 OPTIONS = {"optimizer": "muon", "averaging": "ema", "mixup": 0.2}
 
 
-def run(folder: Path, team: Team, name: str, kill_rank: int, kill_step: int) -> None:
-    """Train into FOLDER/NAME or continue there; one rank may kill itself after a step."""
+def run(folder: Path, team: Team, name: str, rank: int, step: int, number: int = signal.SIGKILL) -> None:
+    """Train into FOLDER/NAME or continue there; one rank may kill or halt itself after a step."""
     dataset, recipe = problem(**OPTIONS)
-    observer = StopAt(kill_step) if team.rank == kill_rank else Observer()
+    observer = StopAt(step, number) if team.rank == rank else Observer()
     path = folder / name
     if Run(path).begun:
         resume(path, network, lambda _: dataset, observer, team)
@@ -183,7 +195,7 @@ def main(folder: Path, task: str, *words: str) -> int:
                 calculate(folder, team)
                 run(folder, team, words[0], -1, 0)
             else:
-                run(folder, team, words[0], int(words[1]), int(words[2]))
+                run(folder, team, words[0], *map(int, words[1:]))
     except StriateError as fault:
         sys.stderr.write(f"striate: {fault}\n")
         return 2

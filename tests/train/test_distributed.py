@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import platform
 import shutil
 import signal
 import socket
@@ -49,13 +50,17 @@ def under_torchrun(*words: object) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def side_by_side(*words: object) -> list[tuple[int, str, int]]:
-    """Two ranks without torchrun, which would end the other itself: exit code, what was said, process id of each."""
+def started(*words: object, **environ: str) -> list[subprocess.Popen[str]]:
+    """Two ranks without torchrun, which would end the other itself."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    meeting = ENVIRON | {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    ranks = [
+    meeting = (
+        ENVIRON
+        | environ
+        | {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    )
+    return [
         subprocess.Popen(
             [sys.executable, str(DRIVER), *map(str, words)],
             env=meeting | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
@@ -64,6 +69,11 @@ def side_by_side(*words: object) -> list[tuple[int, str, int]]:
         )
         for rank in (0, 1)
     ]
+
+
+def side_by_side(*words: object) -> list[tuple[int, str, int]]:
+    """Exit code, what was said, and process id of two ranks that run to their end."""
+    ranks = started(*words)
     said = [rank.communicate(timeout=LIMIT_SECONDS)[1] for rank in ranks]
     return [(rank.returncode, text, rank.pid) for rank, text in zip(ranks, said, strict=True)]
 
@@ -145,17 +155,26 @@ def test_a_fault_of_some_is_a_fault_of_all_and_one_says_why(calculated):
             "which many processes cannot share: train with one"
         ),
     ]
+    other_data = [
+        "RunError",
+        (
+            f"rank 1 of 2: {calculated / '1.npz'}: holds other images here than for rank 0; "
+            "give all processes the same data"
+        ),
+    ]
     assert first == [
         ["RunError", "rank 0 of 2: the disk is full"],
         ["ElsewhereError", "rank 1 of 2 failed and says why"],
         ["RunError", "the disk is full"],
         differing,
+        ["ElsewhereError", "rank 1 of 2 failed and says why"],
     ]
     assert second == [
         ["ElsewhereError", "rank 0 of 2 failed and says why"],
         ["RunError", "rank 1 of 2: the disk is full"],
         ["ElsewhereError", "rank 0 of 2 failed and says why"],
         differing,
+        other_data,
     ]
 
 
@@ -185,6 +204,27 @@ def test_a_killed_rank_ends_all_and_any_number_resumes(calculated, tmp_path):
     np.testing.assert_allclose(losses(tmp_path / "alone"), losses(whole), rtol=1e-4)
     for name, tensor in weights(whole).items():
         torch.testing.assert_close(weights(tmp_path / "alone")[name], tensor, rtol=1e-2, atol=1e-3, msg=name)
+
+
+@pytest.mark.parametrize("halted", [0, 1])
+def test_a_silent_rank_ends_the_others_within_the_time_and_is_named(tmp_path, halted):
+    seconds = 5
+    ranks = started(tmp_path, "run", "it", halted, 5, int(signal.SIGSTOP), STRIATE_TIMEOUT_SECONDS=str(seconds))
+    try:
+        os.waitid(os.P_PID, ranks[halted].pid, os.WSTOPPED)
+        start = time.perf_counter()
+        _, said = ranks[1 - halted].communicate(timeout=LIMIT_SECONDS)
+        passed = time.perf_counter() - start
+    finally:
+        ranks[halted].kill()
+        ranks[halted].communicate()
+    assert seconds - 1 < passed < 2 * seconds + 10
+    assert ranks[1 - halted].returncode == 2
+    it = f"rank {halted} (process {ranks[halted].pid} on {platform.node()})"
+    assert said.splitlines()[-1] == (
+        f"striate: rank {1 - halted} of 2 cannot go on: {it} "
+        "does not answer; see what holds it, then start `striate resume RUN` with as many processes as you have"
+    )
 
 
 def test_shares_meet_without_gap_or_overlap():

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,11 +24,13 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed import distributed_c10d
 
 from striate.errors import ElsewhereError, RunError, StriateError
 
 T = TypeVar("T")
 TIMEOUT_SECONDS = 600  # how long a rank waits for one that is silent; one whose process has ended is noticed at once
+ANSWER_SECONDS = 3.0  # how long the ranks that go no further wait for one another's sign of life
 ENDING_SECONDS = 2.0  # how long a lost connection may be ahead of the end of its process
 TIMEOUT_VARIABLE = "STRIATE_TIMEOUT_SECONDS"
 LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what torchrun sets
@@ -143,16 +146,24 @@ class Team:
 
     @contextmanager
     def _naming_the_lost(self) -> Iterator[None]:
-        """Raises: RunError that names the rank whose process is gone, where an exchange fails."""
+        """Raises: RunError that names the rank whose process is gone, or silent, where an exchange fails."""
         try:
             yield
         except RuntimeError as fault:
-            gone = self._lost()
-            who = f"rank {gone[0]} (process {self.peers[gone[0]][1]}) has ended" if gone else _first_line(fault)
+            why = self._why() or f"{_first_line(fault)}; see why"
             raise RunError(
-                f"rank {self.rank} of {self.size} cannot go on: {who}; see what ended it, then start "
-                "`striate resume RUN` with as many processes as you have"
+                f"rank {self.rank} of {self.size} cannot go on: {why}, then start `striate resume RUN` with as many "
+                "processes as you have"
             ) from None
+
+    def _why(self) -> str:
+        """Which rank is to blame, if that can be known, and where to look."""
+        if gone := self._lost():
+            return f"rank {gone[0]} (process {self.peers[gone[0]][1]}) has ended; see what ended it"
+        if self.peers and (silent := _silent(self.rank, self.size)):
+            host, pid = self.peers[silent[0]]
+            return f"rank {silent[0]} (process {pid} on {host}) does not answer; see what holds it"
+        return ""
 
 
 ALONE = Team()
@@ -225,6 +236,30 @@ def _gone(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] in "ZX"
     except OSError:
         return True
+
+
+def _silent(rank: int, size: int) -> list[int]:
+    """Ranks that leave no sign of life where all had met: on rank 0's machine, which may be silent too."""
+    found: list[list[int]] = []
+    call = threading.Thread(target=lambda: found.append(_missing(rank, size)), daemon=True)  # it may never return
+    call.start()
+    call.join(ANSWER_SECONDS + ENDING_SECONDS)
+    if call.is_alive():
+        return [0] if rank else []
+    return found[0] if found else []
+
+
+def _missing(rank: int, size: int) -> list[int]:
+    """Ranks that do not call after ANSWER_SECONDS; none where the place to call is gone."""
+    name, until = "striate/stopped/{}".format, time.monotonic() + ANSWER_SECONDS
+    try:
+        store = distributed_c10d._get_default_store()  # noqa: SLF001  # the only way to it; a Team keeps no handle
+        store.set(name(rank), "")
+        while (away := [r for r in range(size) if not store.check([name(r)])]) and time.monotonic() < until:
+            time.sleep(0.05)
+    except RuntimeError:
+        return []
+    return away
 
 
 def _first_line(fault: BaseException) -> str:
