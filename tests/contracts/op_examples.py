@@ -158,11 +158,16 @@ EXAMPLES: Mapping[str, list[tuple[Op, list[Shape]]]] = {
         (AdaptiveAvgPool((5, 7)), [MAPS]),
         (AdaptiveAvgPool((4,)), [(3, 11)]),
         (AdaptiveAvgPool((5, 2)), [(3, 3, 7)]),  # more units than pixels on one axis
+        (AdaptiveAvgPool((7, 3)), [(2, 2, 3)]),  # one axis as it is
+        (AdaptiveAvgPool((4, 2, 4)), [(2, 4, 5, 7)]),
+        (AdaptiveAvgPool((3, 2, 4)), [(2, 4, 5, 7)]),
     ],
     "adaptive_max_pool": [
         (AdaptiveMaxPool((1, 1)), [MAPS]),
         (AdaptiveMaxPool((3, 2)), [(6, 12, 10)]),
         (AdaptiveMaxPool((5, 7)), [MAPS]),
+        (AdaptiveMaxPool((4,)), [(3, 11)]),
+        (AdaptiveMaxPool((3, 5, 2)), [(2, 4, 3, 7)]),
     ],
     "global_reduce": [(GlobalReduce(how, keep), [MAPS]) for how in ("max", "sum", "l2") for keep in (False, True)],
     "channel_reduce": [
@@ -237,24 +242,12 @@ NO_ONNX: Mapping[Op, str] = {
     AvgPool((W(4, 4, 1, 1, 1, True), W(2, 2, 1, 1, 1, True))): (
         "avg_pool with ceil_mode, padding and count_include_pad has no ONNX node; set count_include_pad=False"
     ),
-    AdaptiveMaxPool((5, 7)): (
-        "adaptive_max_pool from (13, 10) to (5, 7) has uneven cells and no ONNX node; "
-        "use an input whose size is a multiple"
-    ),
     LocalResponseNorm(4, 0.5, 0.6): (
         "local_response_norm over 4 channels has no ONNX node, whose middle is elsewhere; use an odd size"
     ),
-    AdaptiveAvgPool((5, 7)): (
-        "adaptive_avg_pool from (13, 10) to (5, 7) has uneven cells and no ONNX node; "
-        "use an input whose size is a multiple, or a global pool"
-    ),
-    AdaptiveAvgPool((4,)): (
-        "adaptive_avg_pool from (11,) to (4,) has uneven cells and no ONNX node; "
-        "use an input whose size is a multiple, or a global pool"
-    ),
-    AdaptiveAvgPool((5, 2)): (
-        "adaptive_avg_pool from (3, 7) to (5, 2) has uneven cells and no ONNX node; "
-        "use an input whose size is a multiple, or a global pool"
+    AdaptiveAvgPool((3, 2, 4)): (
+        "adaptive_avg_pool from (4, 5, 7) to (3, 2, 4) has uneven cells, and ONNX takes these on the last two axes "
+        "alone; use an input whose size is a multiple, or a global pool"
     ),
 }
 
@@ -355,8 +348,8 @@ def _avg_pool(op, inputs, weights):
 
 
 def _adaptive(op, inputs, weights):
-    run = (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d)[len(op.out) - 1]
-    return run(inputs[0], op.out)
+    how = "max" if isinstance(op, AdaptiveMaxPool) else "avg"
+    return getattr(F, f"adaptive_{how}_pool{len(op.out)}d")(inputs[0], op.out)
 
 
 def _conv_transpose(op, inputs, weights):
@@ -444,7 +437,7 @@ TORCH: Mapping[type[Op], Callable[..., torch.Tensor]] = {
     ),
     LayerNorm: _layer_norm,
     LocalResponseNorm: lambda op, inputs, weights: F.local_response_norm(inputs[0], op.size, op.alpha, op.beta, op.k),
-    AdaptiveMaxPool: lambda op, inputs, weights: F.adaptive_max_pool2d(inputs[0], op.out),
+    AdaptiveMaxPool: _adaptive,
     GlobalReduce: lambda op, inputs, weights: _reduced(inputs[0], op.how, (2, 3), keepdim=op.keep_axes),
     ChannelReduce: _channel_reduce,
     Resize: _resize,

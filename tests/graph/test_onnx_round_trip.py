@@ -5,23 +5,35 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given, settings
 
 from contracts.op_examples import EXAMPLES
 from measure.random_graphs import random_graph
 from strategies import networks
-from striate.errors import ShapeError
+from striate.errors import CaptureError, ShapeError
 from striate.geometry import Window
 from striate.graph import INPUT, Builder, Network, initialise
 from striate.graph.from_onnx import from_onnx
 from striate.graph.reference import output
 from striate.graph.to_onnx import to_onnx
 from striate.measure import inspect_network
-from striate.ops import Activation, BatchNorm, Conv, Flatten, GlobalAvgPool, Op, Reshape, Shape
+from striate.ops import (
+    Activation,
+    AdaptiveAvgPool,
+    AdaptiveMaxPool,
+    BatchNorm,
+    Conv,
+    Flatten,
+    GlobalAvgPool,
+    Op,
+    Reshape,
+    Shape,
+)
 
 READ_AS: Mapping[str, str] = {
-    "adaptive_avg_pool": "avg_pool",  # of the same cells; ONNX has no adaptive pools
+    "adaptive_avg_pool": "avg_pool",  # of the same cells, where these are even
     "adaptive_max_pool": "max_pool",
     "dropout": "identity",  # at test time
 }
@@ -116,4 +128,62 @@ def test_moved_padded_and_resized_maps_come_back_with_their_values(seed):
     x = np.random.default_rng(1).uniform(0.5, 1.0, (2, *network.input_shape))
     wanted = output(network.astype(np.float64), x)
     assert np.allclose(output(back.astype(np.float64), x), wanted, rtol=1e-9)
-    assert inspect_network(back).layers[-1].seen == inspect_network(network).layers[-1].seen
+    assert seen_by_the_result(back) == seen_by_the_result(network)
+
+
+def seen_by_the_result(network: Network) -> object:
+    (result,) = (layer for layer in inspect_network(network).layers if layer.name == network.output)
+    return result.seen
+
+
+UNEVEN = [
+    (AdaptiveAvgPool((7, 7)), (3, 2, 2)),  # VGG's, of images of 64 px
+    (AdaptiveAvgPool((7, 3)), (3, 2, 3)),
+    (AdaptiveAvgPool((3, 7)), (3, 3, 5)),
+    (AdaptiveAvgPool((5,)), (3, 11)),
+    (AdaptiveAvgPool((3, 5, 4)), (2, 3, 7, 9)),
+    (AdaptiveMaxPool((7, 7)), (3, 2, 2)),
+    (AdaptiveMaxPool((7, 3)), (3, 2, 3)),
+    (AdaptiveMaxPool((5,)), (3, 11)),
+    (AdaptiveMaxPool((2, 5, 4)), (2, 3, 7, 9)),
+]
+
+
+@pytest.mark.parametrize(("op", "shape"), UNEVEN, ids=str)
+def test_an_adaptive_pool_with_uneven_cells_comes_back_as_itself(op, shape):
+    network = layer_network(op, [shape])
+    back = from_onnx(to_onnx(network))
+    assert [(node.name, node.op) for node in back] == [("layer", op)]
+    assert from_onnx(to_onnx(network), strict=False).nodes == back.nodes
+
+
+def spoilt(model: onnx.ModelProto, constant: str) -> onnx.ModelProto:
+    """The model with the first number of a constant doubled, or one more."""
+    (node,) = (node for node in model.graph.node if node.output[0] == constant)
+    (numbers,) = node.attribute
+    if numbers.floats:
+        numbers.floats[0] *= 2
+    else:
+        numbers.ints[0] += 1
+    return model
+
+
+def test_a_matrix_that_does_not_average_stays_a_dense_layer():
+    op, shape = UNEVEN[0]
+    back = from_onnx(spoilt(to_onnx(layer_network(op, [shape])), "logits.shares"))
+    assert [node.op.kind for node in back] == ["adaptive_avg_pool", "permute", "conv", "permute"]
+    assert back.nodes[0].op == AdaptiveAvgPool((7, 2))
+    with pytest.raises(
+        CaptureError, match=r"^onnx node 'logits.axis0' \(MatMul\): its weight is computed or missing; "
+    ):
+        from_onnx(spoilt(to_onnx(layer_network(op, [shape])), "logits.axis0.shares"))
+
+
+def test_a_table_of_other_cells_is_refused():
+    op, shape = UNEVEN[5]
+    with pytest.raises(
+        CaptureError,
+        match=r"^onnx node 'logits.axis0.cells' \(Gather\): takes places \[1, 0, 0, 0, 0, 0, 0, 1\] of axis 2; "
+        "striate knows places with even steps$",
+    ):
+        from_onnx(spoilt(to_onnx(layer_network(op, [shape])), "logits.axis0.pixels"))

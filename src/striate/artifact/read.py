@@ -33,11 +33,11 @@ MAX_MACS = 2**38  # of one image, 18 times VGG-16's at 224 px: ten seconds of tw
 OP_TYPES = frozenset(
     {
         "Abs", "Add", "AveragePool", "BatchNormalization", "Clip", "Concat", "Constant", "Conv",
-        "ConvTranspose", "Div", "Elu", "Erf", "Flatten", "Gemm", "GlobalAveragePool", "HardSigmoid",
+        "ConvTranspose", "Div", "Elu", "Erf", "Flatten", "Gather", "Gemm", "GlobalAveragePool", "HardSigmoid",
         "HardSwish", "Identity", "InstanceNormalization", "LRN", "LayerNormalization", "LeakyRelu", "LogSoftmax",
-        "MaxPool", "Mish", "Mul", "Neg", "PRelu", "Pad", "Pow", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceSum",
-        "Relu", "Reshape", "Resize", "Selu", "Sigmoid", "Slice", "Softmax", "Softplus", "Softsign", "Sub", "Sum",
-        "Tanh", "Transpose",
+        "MatMul", "MaxPool", "Mish", "Mul", "Neg", "PRelu", "Pad", "Pow", "ReduceL2", "ReduceMax", "ReduceMean",
+        "ReduceSum", "Relu", "Reshape", "Resize", "Selu", "Sigmoid", "Slice", "Softmax", "Softplus", "Softsign",
+        "Sub", "Sum", "Tanh", "Transpose",
     }
 )  # fmt: skip
 """What our writer writes; a test compares it with the layers."""

@@ -3,7 +3,8 @@
 from striate.ops.activation import Activation as Activation
 from striate.ops.activation import LogSoftmax as LogSoftmax
 from striate.ops.activation import Softmax as Softmax
-from striate.ops.adaptive_max_pool import AdaptiveMaxPool as AdaptiveMaxPool
+from striate.ops.adaptive_pool import AdaptiveAvgPool as AdaptiveAvgPool
+from striate.ops.adaptive_pool import AdaptiveMaxPool as AdaptiveMaxPool
 from striate.ops.base import Array as Array
 from striate.ops.base import OnnxNode as OnnxNode
 from striate.ops.base import Op as Op
@@ -37,7 +38,6 @@ from striate.ops.norm import GroupNorm as GroupNorm
 from striate.ops.norm import LayerNorm as LayerNorm
 from striate.ops.norm import LocalResponseNorm as LocalResponseNorm
 from striate.ops.padding import Pad as Pad
-from striate.ops.pool import AdaptiveAvgPool as AdaptiveAvgPool
 from striate.ops.pool import AvgPool as AvgPool
 from striate.ops.pool import GlobalAvgPool as GlobalAvgPool
 from striate.ops.pool import MaxPool as MaxPool

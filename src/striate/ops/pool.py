@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 
 from striate.errors import GeometryError, ShapeError
-from striate.geometry import Adaptive, AxisMap, Whole, Window
+from striate.geometry import AxisMap, Whole, Window
 from striate.ops.base import (
     Array,
     Gradients,
@@ -243,72 +243,3 @@ class GlobalAvgPool(Op):
             OnnxNode("GlobalAveragePool", (inputs[0],), (maps,)),
             OnnxNode("Flatten", (maps,), (output,), {"axis": 1}),
         ]
-
-
-@dataclass(frozen=True, slots=True)
-class AdaptiveAvgPool(Op):
-    """Average pooling to a stated output size on each axis, whatever the input's."""
-
-    kind: ClassVar[str] = "adaptive_avg_pool"
-    out: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        self._cells()  # raises where an output is no size
-
-    def out_shape(self, *inputs: Shape) -> Shape:
-        """(C, *out)."""
-        (shape,) = inputs
-        need_maps(self.kind, shape, None, len(self.out))
-        return (shape[0], *self.out)
-
-    def axis_maps(self, shape: Shape) -> tuple[AxisMap, ...]:
-        """The adaptive cells; an axis with one of them is read whole."""
-        return tuple(Whole() if cells.out == 1 else cells for cells in self._cells())
-
-    def forward(self, inputs: Sequence[Array], weights: Weights) -> Array:
-        """Mean of each cell."""
-        (x,) = inputs
-        y = np.empty((*x.shape[:2], *self.out), x.dtype)
-        for unit in np.ndindex(*self.out):
-            y[(..., *unit)] = x[self._cell(unit, x.shape)].mean(axis=tuple(range(2, x.ndim)))
-        return y
-
-    def backward(self, grad: Array, inputs: Sequence[Array], output: Array, weights: Weights) -> Gradients:
-        """Every pixel of a cell receives an equal share."""
-        (x,) = inputs
-        dx = np.zeros_like(x)
-        for unit in np.ndindex(*self.out):
-            cell = self._cell(unit, x.shape)
-            share = grad[(..., *unit)] / prod(dx[cell].shape[2:])
-            dx[cell] += share.reshape(*x.shape[:2], *(1,) * (x.ndim - 2))
-        return (dx,), {}
-
-    def error_bound(
-        self, inputs: Sequence[Array], errors: Sequence[Array], output: Array, weights: Weights, unit: float
-    ) -> Array:
-        """Mean over the cell of e + gamma (|x| + e)."""
-        growth = rounding_growth(prod(inputs[0].shape[2:]) + 2, unit)
-        return self.forward([errors[0] + growth * (np.abs(inputs[0]) + errors[0])], weights)
-
-    def to_onnx(
-        self, inputs: Sequence[str], output: str, weights: Mapping[str, str], shapes: Sequence[Shape]
-    ) -> list[OnnxNode]:
-        """An AveragePool of the same cells.  Raises: ShapeError where the cells are uneven, which ONNX cannot say."""
-        windows = [cells.as_window(n) for cells, n in zip(self._cells(), shapes[0][1:], strict=True)]
-        if any(w is None for w in windows):
-            raise ShapeError(
-                f"adaptive_avg_pool from {shapes[0][1:]} to {self.out} has uneven cells and no ONNX node; "
-                "use an input whose size is a multiple, or a global pool"
-            )
-        return AvgPool(tuple(w for w in windows if w is not None)).to_onnx(inputs, output, weights, shapes)
-
-    def describe(self) -> str:
-        """`to 7`."""
-        return f"to {span(self.out)}"
-
-    def _cells(self) -> tuple[Adaptive, ...]:
-        return tuple(Adaptive(n) for n in self.out)
-
-    def _cell(self, unit: Sequence[int], shape: Shape) -> tuple[slice, ...]:
-        reads = [cells.reads(i, n) for cells, i, n in zip(self._cells(), unit, shape[2:], strict=True)]
-        return (slice(None), slice(None), *(slice(r.start, r.stop) for r in reads))

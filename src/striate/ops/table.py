@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from striate.ops.activation import Activation, LogSoftmax, Softmax
-from striate.ops.adaptive_max_pool import AdaptiveMaxPool
+from striate.ops.adaptive_pool import AdaptiveAvgPool, AdaptiveMaxPool
 from striate.ops.base import Op
 from striate.ops.batch_norm import BatchNorm
 from striate.ops.blur_pool import BlurPool
@@ -17,7 +17,7 @@ from striate.ops.merge import Add, Concat, Mul
 from striate.ops.moving import ChannelShuffle, Permute, PixelShuffle, PixelUnshuffle, Reshape, Slice
 from striate.ops.norm import GroupNorm, LayerNorm, LocalResponseNorm
 from striate.ops.padding import Pad
-from striate.ops.pool import AdaptiveAvgPool, AvgPool, GlobalAvgPool, MaxPool
+from striate.ops.pool import AvgPool, GlobalAvgPool, MaxPool
 from striate.ops.power import Power
 from striate.ops.reduce import ChannelReduce, GlobalReduce
 from striate.ops.resize import Resize

@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 
 from striate.geometry import Window
+from striate.graph.onnx.adaptive import is_adaptive_average
 from striate.graph.onnx.reading import Reading
 from striate.ops import Array, Conv, Linear
 
@@ -36,8 +37,11 @@ def _scaled(values: Array, factor: float) -> Array:
 def matmul(r: Reading, node: onnx.NodeProto) -> None:
     """A dense layer, with the Add behind it as its bias where that adds one number a feature.
 
-    On maps it is the same wherever the last axis stands: a 1 x 1 convolution, with that axis as channels.
+    On maps it is the same wherever the last axis stands: a 1 x 1 convolution, with that axis as channels. Matrices that
+    average pixels are an adaptive pool.
     """
+    if is_adaptive_average(r, node):
+        return
     weight = r.demand(node, 1, "weight")
     if weight.ndim != 2:
         raise r.refusal(node, f"its weight has {weight.ndim} axes; a dense layer has 2")

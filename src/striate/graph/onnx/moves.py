@@ -8,6 +8,7 @@ from math import prod
 
 import onnx
 
+from striate.graph.onnx.adaptive import is_adaptive_maximum
 from striate.graph.onnx.constants import axes_of, slices
 from striate.graph.onnx.reading import BATCH, Reading, Value
 from striate.ops import Permute, Reshape, Shape, Slice
@@ -156,7 +157,9 @@ def _parts(r: Reading, node: onnx.NodeProto, size: int, sizes: list[int]) -> Ite
 
 
 def gather(r: Reading, node: onnx.NodeProto) -> None:
-    """One place of an axis, or places with even steps between them."""
+    """One place of an axis, or places with even steps between them; the cells of an adaptive pool."""
+    if is_adaptive_maximum(r, node):
+        return
     value, indices = r.moved(node), r.demand(node, 1, "indices")
     axis = r.attribute(node, "axis", 0) % (len(value.shape) + 1)
     size = value.shape[axis - 1]
