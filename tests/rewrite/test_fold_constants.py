@@ -89,6 +89,33 @@ def test_three_inputs_of_which_one_is_zero():
     assert rewritten.node("sum").inputs == ("a", "b")
 
 
+@pytest.mark.parametrize("op", [Add(), Mul()])
+def test_where_all_inputs_are_known_one_of_them_takes_the_others(op):
+    net = Layers().then("a", Conv(3, 3, SAME), INPUT).then("b", Conv(3, 3, SAME), INPUT)
+    net.then("both", op, "a", "b").then("end", Activation("tanh"))
+    rewritten, what = applied(fold_constants, net.network(a__weight=DEAD, b__weight=DEAD))
+    assert [(node.name, node.op.kind) for node in rewritten] == [
+        ("a", "conv"), ("both", "batch_norm"), ("end", "activation")
+    ]  # fmt: skip
+    assert what == ["removed, since the result does not depend on it", f"1 known input of {op.kind} both computed"]
+
+
+@pytest.mark.parametrize("before", [Conv(3, 4, SAME), ConvTranspose(4, 4, (Transposed(1), Transposed(1)), groups=2)])
+def test_what_holds_some_channels_and_what_holds_the_others_hold_all(before):
+    """Three layers: a kernel of zeros, a gamma of zero before an activation, one behind it."""
+    net = Layers((before.in_channels, 5, 7)).then("stem", Conv(before.in_channels, 4, SAME)).then("c", before, INPUT)
+    net.then("bn", BatchNorm(4)).then("relu", Activation()).then("last", BatchNorm(4)).then(
+        "sum", Add(), "stem", "last"
+    )
+    network = net.network(bn__weight=[1.5, 0, -2, 3], last__weight=[-1, 2, 0, 0])
+    weight = network.weights["c.weight"].copy()
+    weight[(slice(0, 2), 0) if isinstance(before, ConvTranspose) else 0] = 0
+    rewritten, _ = applied(fold_constants, network.with_weights({**network.weights, "c.weight": weight}))
+    assert names(rewritten) == ["stem", "sum"]
+    weight = weight + 1e-9
+    left_alone(fold_constants, network.with_weights({**network.weights, "c.weight": weight}))
+
+
 def test_what_is_left_alone():
     net = Layers().then("a", Conv(3, 3, SAME)).then("b", Scale((3, 1, 1))).then("sum", Add(), "a", "b")
     left_alone(fold_constants, net.network())  # the convolution is read elsewhere

@@ -1,7 +1,7 @@
 """Compute beforehand what does not depend on the image, and leave out what the result does not depend on.
 
 - A branch whose values are known (all its weights are 0, as behind a norm with every gamma 0) is a number a channel:
-  added, it is a shift, multiplied, a scale, and where it is 0 or 1, nothing.
+  added, it is a shift, multiplied, a scale, and where it is 0 or 1, nothing. Where all branches are known, one stays.
 - A stored factor or summand (`scale`, `shift`, `affine`) after a layer with weights goes into these; two in a row are
   one.
 - A layer that no way leads from to the result is removed.
@@ -16,6 +16,7 @@ Keeps: function. What stands for a layer takes its name, because it writes what 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -80,10 +81,9 @@ def _fold(view: View, node: Node) -> Change | str | None:
 def _numbers(view: View, node: Node) -> tuple[Array, Array] | None:
     """scale and shift of a layer that multiplies by or adds stored numbers, one a channel; None for any other."""
     channels = view.shapes[node.inputs[0]][0]
-    dtype = next((array.dtype for array in view.network.weights.values()), np.dtype(np.float64))
-    one, zero = np.ones(channels, dtype), np.zeros(channels, dtype)
+    one, zero = np.ones(channels, _dtype(view)), np.zeros(channels, _dtype(view))
     if isinstance(node.op, Affine):
-        found = one * dtype.type(node.op.scale), zero + dtype.type(node.op.shift)
+        found = one * one.dtype.type(node.op.scale), zero + one.dtype.type(node.op.shift)
     elif isinstance(node.op, Scale) and set(node.op.shape[1:]) <= {1}:
         found = one * view.weights(node)["weight"].reshape(-1), zero
     elif isinstance(node.op, Shift) and set(node.op.shape[1:]) <= {1}:
@@ -93,15 +93,21 @@ def _numbers(view: View, node: Node) -> tuple[Array, Array] | None:
     return found if np.isfinite(found).all() else None
 
 
+def _dtype(view: View) -> np.dtype[Any]:
+    return next((array.dtype for array in view.network.weights.values()), np.dtype(np.float64))
+
+
 def _with_known(view: View, node: Node, op: Add | Mul) -> Change | None:
-    """A sum or product of which some inputs are known and others are not."""
-    values = [_known(view, name) for name in node.inputs]
-    rest = tuple(name for name, value in zip(node.inputs, values, strict=True) if value is None)
-    known = [value for value in values if value is not None]
+    """A sum or product of which some inputs are known; where all are, one of them is left to take the others."""
     shape = view.shapes[node.name]
-    if not known or not rest or any(len(value) != shape[0] for value in known):
-        return None
-    if not any(view.shapes[name] == shape for name in rest):
+    values = [_known(view, name) for name in node.inputs]
+    is_known = [not np.isnan(value).any() for value in values]
+    whole = [at for at, name in enumerate(node.inputs) if view.shapes[name] == shape]
+    if whole and all(is_known):
+        is_known[whole[0]] = False
+    rest = tuple(name for name, is_one in zip(node.inputs, is_known, strict=True) if not is_one)
+    known = [value for value, is_one in zip(values, is_known, strict=True) if is_one]
+    if not known or any(len(value) != shape[0] for value in known) or all(is_known[at] for at in whole):
         return None
     together = np.sum(known, axis=0) if isinstance(op, Add) else np.prod(known, axis=0)
     neutral = bool((together == (0 if isinstance(op, Add) else 1)).all())
@@ -116,38 +122,42 @@ def _with_known(view: View, node: Node, op: Add | Mul) -> Change | None:
     return Change(node.name, what, {node.name: (new,)}, arrays)
 
 
-def _known(view: View, name: str) -> Array | None:
-    """The value of each channel of a tensor that is the same on every image and at every place; None if it is not."""
+def _known(view: View, name: str) -> Array:
+    """The value of each channel that is the same on every image and at every place, NaN where it is not.  Shape (C,).
+
+    Channel by channel, because then it does not matter what has been folded into what: two norms of which each holds
+    half of the channels still hold all, as does their product.
+    """
     node = view.nodes.get(name)
     if node is None:
-        return None
+        return np.full(view.shapes[name][0], np.nan, _dtype(view))
     weights = view.weights(node)
     if isinstance(node.op, Conv | ConvTranspose | Linear):
         bias = weights.get("bias", np.zeros(view.shapes[name][0], weights["weight"].dtype))
-        return None if weights["weight"].any() or not np.isfinite(bias).all() else bias
+        return np.where(_reads_nothing(node.op, weights["weight"]) & np.isfinite(bias), bias, np.nan)
+    value = _known(view, node.inputs[0])
     if isinstance(node.op, BatchNorm):
-        return _known_norm(view, node, node.op)
-    value = _known(view, node.inputs[0])
-    return None if value is None else _passed_on(view, node, value)
+        if fault(node.op, weights):
+            return np.full_like(value, np.nan)
+        scale, shift = node.op.scale_shift(weights)
+        return np.where(scale == 0, shift, scale * value + shift)
+    return _passed_on(view, node, value)
 
 
-def _passed_on(view: View, node: Node, value: Array) -> Array | None:
-    """What a layer without weights makes of channels that are `value` everywhere; None where they no longer are."""
+def _reads_nothing(op: Conv | ConvTranspose | Linear, weight: Array) -> Array:
+    """Whether all weights of an output channel are 0.  Shape (O,)."""
+    if isinstance(op, ConvTranspose):
+        by_group = weight.reshape(op.groups, op.in_channels // op.groups, op.out_channels // op.groups, -1)
+        return np.logical_not(by_group.any(axis=(1, 3))).reshape(-1)
+    return np.logical_not(weight.reshape(len(weight), -1).any(axis=1))
+
+
+def _passed_on(view: View, node: Node, value: Array) -> Array:
+    """What a layer without weights makes of channels that are `value` everywhere; NaN where they no longer are."""
+    known, unknown = np.nan_to_num(value), np.full(view.shapes[node.name][0], np.nan, value.dtype)
     if isinstance(node.op, Activation):
-        activated: Array = node.op.forward([value], {})
-        return activated
-    if not isinstance(node.op, CROSSED) or clash(node.op, node.name, np.zeros_like(value), value):
-        return None
+        return np.where(np.isnan(value), np.nan, node.op.forward([known], {}))
+    if not isinstance(node.op, CROSSED) or clash(node.op, node.name, np.zeros_like(known), known):
+        return unknown
     channels = channels_after(node.op, view.shapes[node.inputs[0]], view.shapes[node.name])
-    return None if (channels == SEVERAL).any() else value[channels]
-
-
-def _known_norm(view: View, node: Node, op: BatchNorm) -> Array | None:
-    weights = view.weights(node)
-    if fault(op, weights):
-        return None
-    scale, shift = op.scale_shift(weights)
-    value = _known(view, node.inputs[0])
-    if value is None and scale.any():
-        return None
-    return shift if value is None else scale * value + shift
+    return np.where(channels == SEVERAL, np.nan, value[channels])
