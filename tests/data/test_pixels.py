@@ -170,7 +170,7 @@ def test_a_small_disk_is_refused_before_it_is_filled(tmp_path, folder, monkeypat
         on_disk(folder, tmp_path / "pixels", image_size=1000)
     assert str(fault.value) == (
         f"{tmp_path / 'pixels'}: 0.018 GB of pixels, 1e-06 GB free on its disk; "
-        "free some, name another pixels_folder, or use a smaller image_size"
+        "make room, name another pixels_folder, or use a smaller image_size"
     )
     assert files(tmp_path / "pixels") == []
 
@@ -189,7 +189,7 @@ def test_a_disk_that_becomes_full_is_one_line_and_nothing_is_left(tmp_path, fold
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, folder):
     (tmp_path / "pixels").write_text("")
-    with pytest.raises(DataError, match=r"cannot be written \(File exists\); free some, name another pixels_folder"):
+    with pytest.raises(DataError, match=r"cannot be written \(File exists\); make room, name another pixels_folder"):
         on_disk(folder, tmp_path / "pixels")
 
 
@@ -248,8 +248,7 @@ def test_of_two_that_need_the_same_pixels_one_decodes(tmp_path, folder, monkeypa
     assert len(calls) == 3  # one for each part
 
 
-def test_the_name_does_not_depend_on_how_a_path_is_written(folder, monkeypatch):
-    """Only the state of a file counts beside its place, and an absent one has a name too."""
+def test_a_name_tells_places_apart_and_an_absent_file_has_one_too():
     places = [(Path("nowhere"), 0)]
     target = pixels.Preprocessing(3, 7, 11, "crop", (0.0,) * 3, (1.0,) * 3)
     assert pixels.key_of(iter(places), target) == pixels.key_of(iter(places), target)

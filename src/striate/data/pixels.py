@@ -30,7 +30,7 @@ from striate.errors import DataError
 
 FORMAT = 1  # of the file and of what decoding does: raise it when the same sources give other bytes
 UNFINISHED = ".unfinished"  # suffix of a file being written
-NEXT_STEP = "free some, name another pixels_folder, or use a smaller image_size"
+NEXT_STEP = "make room, name another pixels_folder, or use a smaller image_size"
 LENGTH_BYTES = 8
 _CHUNK_BYTES = 2**22
 
@@ -67,10 +67,10 @@ def on_disk(path: Path, count: int, shape: Shape, decode: Callable[[dict[int, st
     """
     try:
         with _locked(path.parent):
-            note = _note(path, shape) or _written(path, count, shape, decode)
+            note = _note(path, count, shape) or _written(path, count, shape, decode)
     except OSError as fault:
         raise DataError(f"{path}: cannot be written ({fault.strerror}); {NEXT_STEP}") from None
-    faults = {int(row): str(reason) for row, reason in note["faults"]}
+    faults = dict(note["faults"])
     if not note["images"]:  # nothing cannot be mapped
         return Decoded(np.empty((0, *shape), np.uint8), faults)
     return Decoded(np.memmap(path, np.uint8, "r", shape=(note["images"], *shape)), faults)
@@ -112,7 +112,9 @@ def _written(path: Path, count: int, shape: Shape, decode: Callable[[dict[int, s
                 file.write(image.data)
                 digest.update(image.data)
                 images += 1
-            note = {"images": images, "sha256": digest.hexdigest(), "faults": list(faults.items())}
+            rows = list(faults.items())
+            digest.update(json.dumps(rows).encode())
+            note = {"images": images, "faults": rows, "sha256": digest.hexdigest()}
             text = json.dumps(note).encode()
             file.write(text + len(text).to_bytes(LENGTH_BYTES, "little"))
             file.flush()
@@ -123,7 +125,7 @@ def _written(path: Path, count: int, shape: Shape, decode: Callable[[dict[int, s
     return note
 
 
-def _note(path: Path, shape: Shape) -> dict[str, Any] | None:
+def _note(path: Path, count: int, shape: Shape) -> dict[str, Any] | None:
     """The note of a whole file; None where there is none, or a damaged one, which is then decoded anew."""
     try:
         with path.open("rb") as file:
@@ -131,18 +133,20 @@ def _note(path: Path, shape: Shape) -> dict[str, Any] | None:
             length = int.from_bytes(file.read(LENGTH_BYTES), "little")
             file.seek(max(0, end - length))
             note: dict[str, Any] = json.loads(file.read(min(length, end)))
-            count = note["images"] * prod(shape)
-            whole = count == end - length and _digest(file, count) == note["sha256"]
-    except (OSError, ValueError, KeyError, TypeError):
+            size = note["images"] * prod(shape)
+            fits = size == end - length and note["images"] + len(note["faults"]) == count
+            whole = fits and _digest(file, size, note["faults"]) == note["sha256"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return note if whole else None
 
 
-def _digest(file: BinaryIO, count: int) -> str:
-    """SHA-256 of the first `count` bytes, a piece in memory at a time."""
+def _digest(file: BinaryIO, count: int, faults: list[tuple[int, str]]) -> str:
+    """SHA-256 of the first `count` bytes, a piece in memory at a time, and of what was left out."""
     digest = hashlib.sha256()
     file.seek(0)
     while count and (piece := file.read(min(count, _CHUNK_BYTES))):
         digest.update(piece)
         count -= len(piece)
+    digest.update(json.dumps(faults).encode())
     return digest.hexdigest()

@@ -159,8 +159,8 @@ class Feed:
         return self.normaliser(augment(self._taken(rows), draws, epoch, self.seed, self.augmentation))
 
     def _taken(self, rows: Tensor) -> Tensor:
-        """Copies of images (B, C, H, W) uint8, where they are normalised."""
-        return self.pixels.images[rows].to(self.normaliser.scale.device)
+        """Copies of images (B, C, H, W) uint8, on the device: mapped ones are taken on the CPU, and then moved."""
+        return self.pixels.images[rows].to(self.pixels.labels.device)
 
     def _sized(self, images: Tensor, epoch: int) -> Tensor:
         """Images (B, C, H, W) at the size of the epoch."""
