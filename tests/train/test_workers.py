@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from striate.train.feed import Feed, Normaliser, Pixels, augmentation_of
-from striate.train.loop import build, resume, train
+from striate.train.loop import LATER_KEYS, build, resume, train
 from striate.train.run.state import Run
 from watching import StopAfter, Stopped
 
@@ -53,6 +54,18 @@ def test_a_stopped_run_with_workers_resumes_to_the_bits_without(tmp_path, datase
     resume(stopped.path, builder, lambda _: dataset)
     for name in COMPARED:
         assert (whole.path / name).read_bytes() == (stopped.path / name).read_bytes(), name
+
+
+def test_a_run_begun_before_there_were_workers_can_be_resumed(tmp_path, dataset, recipe, builder):
+    whole, stopped = Run(tmp_path / "whole"), Run(tmp_path / "stopped")
+    train(build(builder, recipe, dataset.classes), dataset, recipe, whole)
+    with pytest.raises(Stopped):
+        train(build(builder, recipe, dataset.classes), dataset, recipe, stopped, StopAfter(5))
+    path = stopped.path / "recipe.json"
+    older = {key: value for key, value in json.loads(path.read_text()).items() if key not in LATER_KEYS}
+    path.write_text(json.dumps(older))
+    resume(stopped.path, builder, lambda _: dataset)
+    assert whole.weights_path.read_bytes() == stopped.weights_path.read_bytes()
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])

@@ -29,6 +29,7 @@ from striate.train.team.distributed import ALONE, Team
 
 ModuleBuilder = Callable[[Recipe, tuple[str, ...]], nn.Module]  # recipe, class names -> network
 DatasetLoader = Callable[[Recipe], Dataset]
+LATER_KEYS = {"pixels": "memory", "loader_workers": 0}  # absent in older run folders; they change no bit
 
 
 def train(
@@ -74,6 +75,7 @@ def resume(
     run, watcher = Run(run_folder), observer or Observer()
     begun = json.loads(team.from_first(lambda: json.dumps(_begun(run)).encode()))
     recipe = Recipe(**begun["recipe"])
+    recipe = recipe.changed(**{name: LATER_KEYS[name] for name in recipe.unresolved() if name in LATER_KEYS})
     if begun["processes"] != team.size:
         recipe = recipe.changed(threads=max(1, int(recipe.threads) * begun["processes"] // team.size))
         counts = f"{begun['processes']} at its start, {team.size} now, with threads each: {recipe.threads}"
