@@ -8,6 +8,7 @@ from striate.ops import (
     Activation,
     AdaptiveAvgPool,
     Add,
+    Affine,
     AvgPool,
     BatchNorm,
     Concat,
@@ -17,6 +18,8 @@ from striate.ops import (
     GlobalAvgPool,
     Identity,
     MaxPool,
+    Scale,
+    Shift,
 )
 from striate.rewrite import hoist_batch_norm, rewrite
 
@@ -47,6 +50,17 @@ def test_over_every_layer_it_commutes_with(case):
     assert hoisted.node("bn").op == CROSSED[case]
     assert what == [f"moved before {CROSSED[case].kind} over"]
     assert not any(isinstance(node.op, BatchNorm) for node in rewrite(network).network)
+
+
+@pytest.mark.parametrize("op", [Scale((4, 1, 1)), Shift((4, 1, 1)), Affine(2.0, -0.25)], ids=str)
+def test_stored_factors_and_summands_move_as_norms_and_are_folded(op):
+    layers = Layers().then("conv", Conv(3, 4, ODD)).then("over", AvgPool((Window(3, 2), Window(2)))).then("number", op)
+    hoisted, what = applied(hoist_batch_norm, layers.network())
+    assert [(node.name, node.op.kind) for node in hoisted] == [
+        ("conv", "conv"), ("number.before", "batch_norm"), ("number", "avg_pool")
+    ]  # fmt: skip
+    assert what == ["moved before avg_pool over"]
+    assert [node.op.kind for node in rewrite(layers.network()).network] == ["conv", "avg_pool"]
 
 
 def test_over_several_at_once_then_into_the_convolution():

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from rewrite.agree import Layers, applied, left_alone, names, refusal
-from striate.ops import Activation, Add, BatchNorm
+from striate.ops import Activation, Add, Affine, BatchNorm, Scale, Shift
 from striate.rewrite import merge_batch_norms
 
 
@@ -12,6 +13,37 @@ def test_a_row_becomes_one_under_the_last_name():
     merged, what = applied(merge_batch_norms, net.then("relu", Activation()).network())
     assert names(merged) == ["c", "relu"]
     assert what == ["merged with batch_norm a", "merged with batch_norm b"]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        [BatchNorm(3, affine=False), Scale((3, 1, 1)), Shift((3, 1, 1))],  # Caffe's
+        [Shift((3, 1, 1)), BatchNorm(3)],
+        [Scale((3, 1, 1)), Affine(2.0, -0.5)],
+        [Affine(0.25), Scale((1, 1, 1)), Shift((3, 1, 1)), Affine(1.0, 3.0)],
+    ],
+    ids=lambda row: " ".join(op.kind for op in row),
+)
+def test_stored_factors_and_summands_are_norms_too(row):
+    net = Layers().then("before", Activation("tanh"))
+    for i, op in enumerate(row):
+        net.then(f"row{i}", op)
+    merged, what = applied(merge_batch_norms, net.then("after", Activation()).network())
+    assert [(node.name, node.op.kind) for node in merged][1:-1] == [(f"row{len(row) - 1}", "batch_norm")]
+    assert what[0] == f"merged with {row[0].kind} row0"
+
+
+@pytest.mark.parametrize("second", [Scale((3, 7, 1)), Shift((1, 1, 11)), Activation("tanh")], ids=lambda op: op.kind)
+def test_what_differs_from_pixel_to_pixel_is_none(second):
+    left_alone(merge_batch_norms, Layers().then("a", BatchNorm(3)).then("b", second).network())
+
+
+def test_two_plain_numbers_stay_numbers():
+    left_alone(
+        merge_batch_norms,
+        Layers().then("a", Affine(2.0)).then("b", Affine(1.0, 0.5)).then("c", Scale((3, 7, 1))).network(),
+    )
 
 
 def test_a_hand_computed_pair():

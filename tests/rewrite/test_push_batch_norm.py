@@ -5,7 +5,20 @@ import pytest
 
 from rewrite.agree import Layers, applied, names, refusal
 from striate.geometry import Window
-from striate.ops import Activation, Add, BatchNorm, Concat, Conv, Flatten, GlobalAvgPool, Linear
+from striate.ops import (
+    Activation,
+    Add,
+    Affine,
+    BatchNorm,
+    Concat,
+    Conv,
+    Flatten,
+    GlobalAvgPool,
+    Linear,
+    Op,
+    Scale,
+    Shift,
+)
 from striate.rewrite import push_batch_norm
 
 VALID = (Window(3, 2), Window(2, 1, 3))
@@ -49,6 +62,24 @@ def test_a_hand_computed_pair():
     pushed, _ = push_batch_norm(layers.network(**given, fc__weight=[[5, 7]], fc__bias=[9]))
     # scale 1 and 2, shift -2 and -6: 5 (x - 2) + 7 (2 y - 6) + 9
     assert [pushed.weights[n].tolist() for n in pushed.node("fc").weights.values()] == [[[5.0, 14.0]], [-43.0]]
+
+
+def number(op: Op):
+    return Layers((6, 7, 11)).then("relu", Activation()).then("number", op)
+
+
+@pytest.mark.parametrize("op", [Scale((6, 1, 1)), Shift((6, 1, 1)), Shift((1, 1, 1)), Affine(2.0, -0.25)], ids=str)
+def test_stored_factors_and_summands_likewise(op):
+    pushed, what = applied(push_batch_norm, number(op).then("conv", Conv(6, 4, VALID, 2)).network())
+    assert names(pushed) == ["relu", "conv"]
+    assert what == [f"{op.kind} number folded forward into conv conv"]
+
+
+def test_a_stored_factor_passes_padding_and_a_summand_does_not():
+    pushed, _ = applied(push_batch_norm, number(Scale((6, 1, 1))).then("conv", Conv(6, 4, PADDED)).network())
+    assert names(pushed) == ["relu", "conv"]
+    network = number(Shift((6, 1, 1))).then("conv", Conv(6, 4, PADDED)).network()
+    assert refusal(push_batch_norm, network) == "is read by conv conv, whose zero padding the shift must not reach"
 
 
 def test_zero_padding_stops_a_shift():

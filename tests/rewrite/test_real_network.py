@@ -6,15 +6,17 @@ tests/jobs/test_real_files.py counts what the shipped file gets right of the who
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
 from striate.graph import INPUT
 from striate.graph.from_onnx import from_onnx
 from striate.graph.to_onnx import LOGITS, to_bytes, to_onnx
-from striate.ops import BatchNorm
+from striate.ops import Affine, BatchNorm, Scale, Shift
 from striate.rewrite import read_pixels, rewrite
 from striate.runtime import open_session
 
@@ -64,3 +66,15 @@ def test_resnet20_is_as_right_as_before(resnet20, cifar10):
     assert 0.89 < (before == classes).mean() < 0.94
     assert np.array_equal(before, after)
     assert np.array_equal(before, from_pixels)
+
+
+def test_a_norm_that_caffe_wrote_as_three_layers_is_one_and_folds():
+    """DenseNet-121 of 2017: 121 norms, each with gamma and beta as layers of their own; 62 read what others read."""
+    path = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light" / "light_densenet121.onnx"
+    if not path.exists():
+        pytest.skip("this onnx package comes without its test models")
+    network = from_onnx(path)
+    assert [sum(isinstance(node.op, kind) for node in network) for kind in (BatchNorm, Scale, Shift)] == [121, 121, 121]
+    done = rewrite(network).network
+    assert sum(isinstance(node.op, BatchNorm) for node in done) == 62
+    assert not any(isinstance(node.op, Scale | Shift | Affine) for node in done)

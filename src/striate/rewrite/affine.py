@@ -1,13 +1,29 @@
-"""Affine maps of channels: reading them from a batch normalisation, and giving them to a layer that reads them."""
+"""Affine maps of channels: reading them from a norm or stored numbers, and giving them to a layer that reads them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from striate.ops import AdaptiveAvgPool, Array, AvgPool, BatchNorm, Conv, GlobalAvgPool, Linear, Op, Weights
+from striate.graph import Node
+from striate.ops import (
+    AdaptiveAvgPool,
+    Affine,
+    Array,
+    AvgPool,
+    BatchNorm,
+    Conv,
+    GlobalAvgPool,
+    Linear,
+    Op,
+    Scale,
+    Shift,
+    Weights,
+)
+from striate.rewrite.edit import View
 
 
 def fault(bn: BatchNorm, weights: Weights) -> str:
@@ -25,6 +41,31 @@ def norm_of(scale: Array, mean: Array, beta: Array) -> tuple[BatchNorm, dict[str
     """The batch normalisation that computes scale (x - mean) + beta.  Shapes (C,)."""
     arrays = {"gamma": scale, "beta": beta, "running_mean": mean, "running_var": np.ones_like(scale)}
     return BatchNorm(len(scale), eps=0.0), arrays
+
+
+def as_norm(view: View, node: Node) -> tuple[BatchNorm, dict[str, Array]] | None:
+    """A layer that is an affine map of each channel, as the batch normalisation that computes it; None for any other.
+
+    Such are norms, stored factors and summands that each channel has one of (`scale`, `shift`), and numbers (`affine`).
+    """
+    if isinstance(node.op, BatchNorm):
+        return node.op, view.weights(node)
+    channels = view.shapes[node.inputs[0]][0]
+    dtype = dtype_of(view)
+    one, zero = np.ones(channels, dtype), np.zeros(channels, dtype)
+    if isinstance(node.op, Affine):
+        return norm_of(one * dtype.type(node.op.scale), zero, zero + dtype.type(node.op.shift))
+    if isinstance(node.op, Scale | Shift) and set(node.op.shape[1:]) <= {1}:
+        (numbers,) = view.weights(node).values()
+        of_channels = numbers.reshape(-1)
+        is_scale = isinstance(node.op, Scale)
+        return norm_of(one * of_channels if is_scale else one, zero, zero if is_scale else zero + of_channels)
+    return None
+
+
+def dtype_of(view: View) -> np.dtype[Any]:
+    """The dtype of a network's weights, float64 where it has none."""
+    return next((array.dtype for array in view.network.weights.values()), np.dtype(np.float64))
 
 
 def parts(bn: BatchNorm, weights: Weights) -> tuple[Array, Array, Array]:

@@ -16,7 +16,6 @@ Keeps: function. What stands for a layer takes its name, because it writes what 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -32,10 +31,8 @@ from striate.ops import (
     Identity,
     Linear,
     Mul,
-    Scale,
-    Shift,
 )
-from striate.rewrite.affine import fault, norm_of
+from striate.rewrite.affine import as_norm, dtype_of, fault, norm_of
 from striate.rewrite.crossing import CROSSED, SEVERAL, channels_after, clash
 from striate.rewrite.edit import Change, View, everywhere, rebuilt
 from striate.rewrite.fold_batch_norm import folded_weights
@@ -61,40 +58,19 @@ def fold_constants(network: Network) -> tuple[Network, tuple[Note, ...]]:
 def _fold(view: View, node: Node) -> Change | str | None:
     if isinstance(node.op, Add | Mul):
         return _with_known(view, node, node.op)
-    numbers = _numbers(view, node)
-    before = view.source(node)
-    if numbers is None or before is None or view.owner(before.name) is not node:
+    norm, before = as_norm(view, node), view.source(node)
+    if norm is None or isinstance(node.op, BatchNorm) or before is None or view.owner(before.name) is not node:
         return None
     if isinstance(before.op, Affine) and isinstance(node.op, Affine):
         one = Affine(before.op.scale * node.op.scale, before.op.shift * node.op.scale + node.op.shift)
         new = replace(node, op=one, inputs=before.inputs)
         return Change(node.name, f"made one with affine {before.name}", {before.name: (), node.name: (new,)})
-    if not isinstance(before.op, Conv | ConvTranspose | Linear):
+    if not isinstance(before.op, Conv | ConvTranspose | Linear) or fault(*norm):
         return None
-    scale, shift = numbers
-    arrays = folded_weights(before.op, view.weights(before), *norm_of(scale, np.zeros_like(scale), shift))
+    arrays = folded_weights(before.op, view.weights(before), *norm)
     new, arrays = view.weighted(node.name, replace(before.op, bias=True), before.inputs, arrays, before)
     what = f"folded into {before.op.kind} {before.name}"
     return Change(node.name, what, {before.name: (), node.name: (new,)}, arrays)
-
-
-def _numbers(view: View, node: Node) -> tuple[Array, Array] | None:
-    """scale and shift of a layer that multiplies by or adds stored numbers, one a channel; None for any other."""
-    channels = view.shapes[node.inputs[0]][0]
-    one, zero = np.ones(channels, _dtype(view)), np.zeros(channels, _dtype(view))
-    if isinstance(node.op, Affine):
-        found = one * one.dtype.type(node.op.scale), zero + one.dtype.type(node.op.shift)
-    elif isinstance(node.op, Scale) and set(node.op.shape[1:]) <= {1}:
-        found = one * view.weights(node)["weight"].reshape(-1), zero
-    elif isinstance(node.op, Shift) and set(node.op.shape[1:]) <= {1}:
-        found = one, zero + view.weights(node)["bias"].reshape(-1)
-    else:
-        return None
-    return found if np.isfinite(found).all() else None
-
-
-def _dtype(view: View) -> np.dtype[Any]:
-    return next((array.dtype for array in view.network.weights.values()), np.dtype(np.float64))
 
 
 def _with_known(view: View, node: Node, op: Add | Mul) -> Change | None:
@@ -130,16 +106,16 @@ def _known(view: View, name: str) -> Array:
     """
     node = view.nodes.get(name)
     if node is None:
-        return np.full(view.shapes[name][0], np.nan, _dtype(view))
-    weights = view.weights(node)
+        return np.full(view.shapes[name][0], np.nan, dtype_of(view))
     if isinstance(node.op, Conv | ConvTranspose | Linear):
+        weights = view.weights(node)
         bias = weights.get("bias", np.zeros(view.shapes[name][0], weights["weight"].dtype))
         return np.where(_reads_nothing(node.op, weights["weight"]) & np.isfinite(bias), bias, np.nan)
-    value = _known(view, node.inputs[0])
-    if isinstance(node.op, BatchNorm):
-        if fault(node.op, weights):
+    value, norm = _known(view, node.inputs[0]), as_norm(view, node)
+    if norm is not None:
+        if fault(*norm):
             return np.full_like(value, np.nan)
-        scale, shift = node.op.scale_shift(weights)
+        scale, shift = norm[0].scale_shift(norm[1])
         return np.where(scale == 0, shift, scale * value + shift)
     return _passed_on(view, node, value)
 

@@ -11,8 +11,8 @@ It commutes, channel by channel, with
 
 Legal: on the whole way up nothing else reads a tensor whose values change, none of them is the network's result, and
 at the end of every branch stands a convolution or dense layer. A move that nothing could take would only make the
-batch normalisation larger. Keeps: function. The layer that is crossed now writes what the batch normalisation
-wrote, so it takes its name.
+batch normalisation larger. Stored factors and summands, one a channel, move likewise and become norms. Keeps: function.
+The layer that is crossed now writes what the batch normalisation wrote, so it takes its name.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from itertools import pairwise
 import numpy as np
 
 from striate.graph import Network, Node
-from striate.ops import Array, BatchNorm, Concat, Conv, ConvTranspose, Flatten, Linear
-from striate.rewrite.affine import fault
+from striate.ops import Array, Concat, Conv, ConvTranspose, Flatten, Linear
+from striate.rewrite.affine import as_norm, fault
 from striate.rewrite.crossing import CROSSED, SEVERAL, channels_before, clash
 from striate.rewrite.edit import Change, View, everywhere
 from striate.rewrite.note import Note
@@ -38,19 +38,17 @@ def hoist_batch_norm(network: Network) -> tuple[Network, tuple[Note, ...]]:
 
 
 def _hoist(view: View, bn: Node) -> Change | str | None:
-    if not isinstance(bn.op, BatchNorm):
+    norm, crossed = as_norm(view, bn), view.source(bn)
+    if norm is None or crossed is None or not isinstance(crossed.op, (*CROSSED, Concat)):
         return None
-    crossed = view.source(bn)
-    if crossed is None or not isinstance(crossed.op, (*CROSSED, Concat)):
-        return None
-    weights = view.weights(bn)
-    if reason := fault(bn.op, weights) or _obstacle(view, bn.inputs[0], *bn.op.scale_shift(weights)):
+    op, weights = norm
+    if reason := fault(op, weights) or _obstacle(view, bn.inputs[0], *op.scale_shift(weights)):
         return reason
     moved, arrays = [], dict[str, Array]()
     for i, (name, channels) in enumerate(zip(crossed.inputs, _parts(view, crossed), strict=True)):
         called = view.free(f"{bn.name}.before.{i}" if len(crossed.inputs) > 1 else f"{bn.name}.before")
         branch = {role: array[channels] for role, array in weights.items()}
-        node, named = view.weighted(called, replace(bn.op, channels=len(channels)), (name,), branch, bn)
+        node, named = view.weighted(called, replace(op, channels=len(channels)), (name,), branch, bn)
         moved.append(node)
         arrays |= named
     after = replace(crossed, name=bn.name, inputs=tuple(node.name for node in moved))

@@ -1,4 +1,4 @@
-"""Push a batch normalisation down into the layers that read it.
+"""Push a batch normalisation, or a stored factor or summand, down into the layers that read it.
 
     conv(s x + t):  W'[o, c, k] = W[o, c, k] s[c];   b'[o] = b[o] + sum over c, k of W[o, c, k] t[c]
 
@@ -17,8 +17,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from striate.graph import Network, Node
-from striate.ops import Array, BatchNorm, Conv, Linear
-from striate.rewrite.affine import after_affine, fault, pads
+from striate.ops import Array, BatchNorm, Conv, Linear, Weights
+from striate.rewrite.affine import after_affine, as_norm, fault, pads
 from striate.rewrite.crossing import CROSSED, SEVERAL, channels_after, clash
 from striate.rewrite.edit import Change, View, everywhere
 from striate.rewrite.note import Note
@@ -46,9 +46,10 @@ class _Way:
 
 
 def _push(view: View, bn: Node) -> Change | str | None:
-    if not isinstance(bn.op, BatchNorm):
+    norm = as_norm(view, bn)
+    if norm is None:
         return None
-    ways = _ways(view, bn)
+    ways = _ways(view, bn, *norm)
     if isinstance(ways, str):
         return ways
     places: dict[str, tuple[Node, ...]] = {bn.name: ()}
@@ -58,12 +59,13 @@ def _push(view: View, bn: Node) -> Change | str | None:
         places |= {node.name: () for node in way.nodes[:-1]} | {way.last.name: nodes}
         arrays |= named
     taken = ", ".join(f"{way.last.op.kind} {way.last.name}" for way in ways)
-    return Change(ways[-1].last.name, f"batch_norm {bn.name} folded forward into {taken}", places, arrays)
+    return Change(ways[-1].last.name, f"{bn.op.kind} {bn.name} folded forward into {taken}", places, arrays)
 
 
 def why_not(view: View, bn: Node) -> str:
     """Why the readers of a norm cannot take it, as a clause about it; empty if they can."""
-    ways = _ways(view, bn)
+    norm = as_norm(view, bn)
+    ways = _ways(view, bn, *norm) if norm else "is no affine map of channels"
     return ways if isinstance(ways, str) else ""
 
 
@@ -72,17 +74,15 @@ def unique(nodes: list[Node]) -> list[Node]:
     return list({node.name: node for node in nodes}.values())
 
 
-def _ways(view: View, bn: Node) -> list[_Way] | str:
+def _ways(view: View, bn: Node, op: BatchNorm, weights: Weights) -> list[_Way] | str:
     """The ways to all that take the norm, or why there are none."""
-    assert isinstance(bn.op, BatchNorm)  # noqa: S101 - the callers have seen to it
-    weights = view.weights(bn)
-    if reason := fault(bn.op, weights):
+    if reason := fault(op, weights):
         return reason
     if bn.name == view.network.output:
         return "is the network's result"
     ways = []
     for node in unique(view.readers[bn.name]):
-        way = _way_down(view, node, *bn.op.scale_shift(weights))
+        way = _way_down(view, node, *op.scale_shift(weights))
         if isinstance(way, str):
             return way
         ways.append(way)
