@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from rewrite.agree import Layers, applied, assert_agrees, left_alone, names, refusal
-from striate.geometry import Window
+from striate.geometry import Transposed, Window
 from striate.graph import INPUT
-from striate.ops import Activation, BatchNorm, Concat, Conv, MaxPool
+from striate.ops import Activation, BatchNorm, Concat, Conv, ConvTranspose, MaxPool
 from striate.rewrite import absorb_input_norm
 
 ODD = (Window(3, 2, 1, 1, 2), Window(5, 1, 2, 3, 0))
@@ -29,6 +29,13 @@ def test_through_padding_exactly(bias):
     assert what == [
         "batch_norm bn of the input folded through the padding, with a constant channel from conv bn.and_one"
     ]
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_into_a_transposed_convolution_exactly(bias):
+    up = ConvTranspose(3, 4, (Transposed(3, 2, 1, 1, 0, 1), Transposed(2, 2)), bias=bias)
+    rewritten, _ = applied(absorb_input_norm, normed().then("up", up).network())
+    assert names(rewritten) == ["bn.and_one", "up"]
 
 
 def test_without_the_constant_channel_the_border_is_wrong():

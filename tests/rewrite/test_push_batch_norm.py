@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from rewrite.agree import Layers, applied, names, refusal
-from striate.geometry import Window
+from striate.geometry import Transposed, Window
+from striate.graph import reference
 from striate.ops import (
     Activation,
     Add,
@@ -12,6 +13,7 @@ from striate.ops import (
     BatchNorm,
     Concat,
     Conv,
+    ConvTranspose,
     Flatten,
     GlobalAvgPool,
     Linear,
@@ -91,6 +93,29 @@ def test_zero_padding_does_not_stop_a_scale():
     layers = norm().then("conv", Conv(6, 4, PADDED, 2))
     pushed, _ = applied(push_batch_norm, layers.network(bn__bias=np.zeros(6), bn__running_mean=np.zeros(6)))
     assert names(pushed) == ["relu", "conv"]
+
+
+UP = (Transposed(3, 2, 1, 1, 0, 1), Transposed(2, 1, 3))
+
+
+@pytest.mark.parametrize("groups", [1, 2, 6])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_transposed_convolution_takes_a_scale(groups, bias):
+    layers = norm().then("up", ConvTranspose(6, 12, UP, groups, bias))
+    pushed, what = applied(push_batch_norm, layers.network(bn__bias=np.zeros(6), bn__running_mean=np.zeros(6)))
+    assert names(pushed) == ["relu", "up"]
+    assert pushed.node("up").op == ConvTranspose(6, 12, UP, groups, bias)
+    assert what == ["batch_norm bn folded forward into conv_transpose up"]
+
+
+def test_a_transposed_convolution_takes_no_shift():
+    reason = "is read by conv_transpose up, whose zeros between and around the pixels the shift must not reach"
+    for windows in (UP, (Transposed(2, 2), Transposed(2, 2)), (Transposed(3), Transposed(3))):
+        network = norm().then("up", ConvTranspose(6, 4, windows)).network()
+        assert refusal(push_batch_norm, network) == reason
+        # And rightly: what a shift adds is not the same at every place, so no bias could be it.
+        added = reference.output(network, np.zeros((1, 6, 7, 11))) - network.weights["up.bias"].reshape(1, 4, 1, 1)
+        assert np.ptp(added, axis=(2, 3)).min() > 1e-3
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,25 @@ def value_lost(view, first, way):
     return np.where(np.isnan(KNOWN(view, first, way)), np.nan, 0.0)
 
 
+def beta_lost(view, node):
+    found = AS_NORM(view, node)
+    return found and (found[0], {**found[1], "beta": np.zeros_like(found[1]["beta"])})
+
+
+def factor_added(view, node):
+    found = AS_NORM(view, node)
+    return found and (found[0], {**found[1], "gamma": np.ones(4), "beta": found[1]["gamma"]})
+
+
+def last_input_lost(op, weights, scale, shift):
+    taken = TAKING_ONE(op, weights, scale, shift)
+    taken["weight"][-1] = 0
+    return taken
+
+
 AFTER_AFFINE, HULL = of("push_batch_norm", "after_affine"), of("merge_branches", "_hull")
+FACTORS = np.reshape([0.5, 2.0, -1.0, 3.0], (4, 1, 1))
+AS_NORM, UP = of("fold_constants", "as_norm"), (Transposed(3, 2, 1, 1, 0, 1), Transposed(2, 1, 3))
 TAKING_ONE, KNOWN = of("constant_channel", "taking_one"), of("drop_dead_channels", "_known")
 FOLDED, DIAGONAL, NORM_OF = (
     of("fold_batch_norm", "folded_weights"),
@@ -220,8 +238,45 @@ FAULTS = {
         .then("sum", Add(), "relu", "input")
         .network(**norm(gamma=(0, 0, 0, 0))),
         "fold_constants",
-        "_known_norm",
-        lambda view, node, op: np.zeros(op.channels),
+        "as_norm",
+        beta_lost,
+    ),
+    "shift before a transposed convolution lost": Fault(
+        "up", late(("up", ConvTranspose(4, 5, UP))), "push_batch_norm", "pads", never
+    ),
+    "transposed convolution scaled along its output": Fault(
+        "up",
+        Layers((4, 7, 11))
+        .then("relu", Activation())
+        .then("scale", Scale((4, 1, 1)))
+        .then("up", ConvTranspose(4, 4, UP))
+        .network(scale__weight=FACTORS),
+        "push_batch_norm",
+        "after_scale",
+        lambda op, weights, scale: {**weights, "weight": weights["weight"] * scale[:, None, None]},
+    ),
+    "constant channel of a transposed convolution lost": Fault(
+        "up",
+        Layers((3, 7, 11))
+        .then("conv", Conv(3, 4, SAME))
+        .then("relu", Activation())
+        .then("bn", BatchNorm(4))
+        .then("up", ConvTranspose(4, 5, UP))
+        .network(**norm()),
+        "constant_channel",
+        "taking_one",
+        last_input_lost,
+    ),
+    "factor taken for a summand": Fault(
+        "conv",
+        Layers((4, 7, 11))
+        .then("relu", Activation())
+        .then("scale", Scale((4, 1, 1)))
+        .then("conv", Conv(4, 5, VALID))
+        .network(scale__weight=FACTORS),
+        "push_batch_norm",
+        "as_norm",
+        factor_added,
     ),
     "stored factor along the input": Fault(
         "scale",

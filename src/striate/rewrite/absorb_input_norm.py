@@ -5,8 +5,9 @@ which the padding must not get. No layer takes a stored constant as an input, so
 makes the channel. Its C (C + 1) multiply-accumulates a pixel are the price; a stem of 32 kernels of 3 x 3 on 3 channels
 has 864.
 
-Legal: all that reads the norm are convolutions or dense layers, of which those that pad are not grouped; the norm is
-not the network's result. Where none of them pads, `push_batch_norm` does it without a channel.
+Legal: all that reads the norm are convolutions (a transposed one pads, with zeros between its pixels) or dense layers,
+of which those that pad are not grouped; the norm is not the network's result. Where none of them pads,
+`push_batch_norm` does it without a channel.
 Keeps: function. Every layer keeps its name.
 """
 
@@ -18,9 +19,9 @@ import numpy as np
 
 from striate.geometry import Window
 from striate.graph import INPUT, Network, Node
-from striate.ops import Array, BatchNorm, Conv, Linear
+from striate.ops import Array, BatchNorm, Conv, ConvTranspose, Linear
 from striate.rewrite.affine import after_affine, fault, pads
-from striate.rewrite.constant_channel import taking_one
+from striate.rewrite.constant_channel import ONE_GROUP, taking_one
 from striate.rewrite.edit import Change, View, everywhere
 from striate.rewrite.note import Note
 from striate.rewrite.push_batch_norm import unique
@@ -59,10 +60,10 @@ def _obstacle(view: View, bn: Node, readers: list[Node]) -> str:
     if bn.name == view.network.output:
         return "is the network's result"
     for node in readers:
-        if not isinstance(node.op, Conv | Linear):
+        if not isinstance(node.op, Conv | ConvTranspose | Linear):
             return f"is read by {node.op.kind} {node.name}, which has no weights that could take it"
-        if isinstance(node.op, Conv) and node.op.groups > 1 and pads(node.op):
-            return f"is read by the grouped conv {node.name}, of which one group alone would see a constant channel"
+        if not isinstance(node.op, Linear) and node.op.groups > 1 and pads(node.op):
+            return f"is read by the grouped {node.op.kind} {node.name}, {ONE_GROUP}"
     return ""
 
 
@@ -73,7 +74,7 @@ def _plain(view: View, node: Node, scale: Array, shift: Array) -> tuple[Node, di
 
 
 def _padded(view: View, node: Node, ones: str, scale: Array, shift: Array) -> tuple[Node, dict[str, Array]]:
-    assert isinstance(node.op, Conv)  # noqa: S101 - only a convolution pads
+    assert isinstance(node.op, Conv | ConvTranspose)  # noqa: S101 - only these pad
     op = replace(node.op, in_channels=node.op.in_channels + 1)
     return view.weighted(node.name, op, (ones,), taking_one(node.op, view.weights(node), scale, shift), node)
 

@@ -16,6 +16,7 @@ from striate.ops import (
     AvgPool,
     BatchNorm,
     Conv,
+    ConvTranspose,
     GlobalAvgPool,
     Linear,
     Op,
@@ -75,8 +76,13 @@ def parts(bn: BatchNorm, weights: Weights) -> tuple[Array, Array, Array]:
 
 
 def pads(op: Op) -> bool:
-    """Whether a convolution reads zeros that no layer wrote."""
-    return isinstance(op, Conv) and any(w.pad_lo > 0 or w.pad_hi > 0 for w in op.windows)
+    """Whether a layer reads zeros that no layer wrote: a convolution in its padding, one that is transposed anyhow.
+
+    A transposed convolution is a convolution of maps with zeros between and around their pixels.
+    """
+    return isinstance(op, ConvTranspose) or (
+        isinstance(op, Conv) and any(w.pad_lo > 0 or w.pad_hi > 0 for w in op.windows)
+    )
 
 
 def averages_only_pixels(op: Op) -> bool:
@@ -103,8 +109,16 @@ def after_affine(op: Conv | Linear, weights: Weights, scale: Array, shift: Array
     }
 
 
-def by_slot(op: Conv | Linear, values: Array, ndim: int) -> Array:
-    """Values of the input channels (C,) at the weights that meet them: (O, C / groups, 1...)."""
+def after_scale(op: ConvTranspose, weights: Weights, scale: Array) -> dict[str, Array]:
+    """Weights of the transposed convolution that equals `op` of scale x."""
+    weight = weights["weight"]
+    return {**weights, "weight": weight * by_slot(op, scale, weight.ndim)}
+
+
+def by_slot(op: Conv | ConvTranspose | Linear, values: Array, ndim: int) -> Array:
+    """Values of the input channels (C,) at the weights that meet them: (O, C / groups, 1...), or (C, 1, 1...)."""
+    if isinstance(op, ConvTranspose):
+        return values.reshape(-1, *(1,) * (ndim - 1))
     groups = op.groups if isinstance(op, Conv) else 1
     slots = np.repeat(values.reshape(groups, -1), weights_out(op) // groups, axis=0)
     return slots.reshape(*slots.shape, *(1,) * (ndim - 2))

@@ -2,7 +2,8 @@
 
 The scale folds as everywhere: W'[o, c] = W[o, c] s[c]. The shift t belongs to the pixels and not to the padding. One
 more input channel, 1 on every pixel, carries it: with the weights sum over c of W[o, c, k] t[c], it adds the shift
-where a tap meets a pixel and nothing where it meets a zero, so the border comes out exactly, at any size.
+where a tap meets a pixel and nothing where it meets a zero, so the border comes out exactly, at any size. A transposed
+convolution, which has such zeros between the pixels too, takes the channel likewise.
 
 The channel costs one more kernel in the convolution *before* the batch normalisation: weights 0, bias 1. What stands
 between must leave 1 as it is: ReLU and its kin, max pooling, averages over pixels alone, identity.
@@ -19,12 +20,13 @@ from dataclasses import replace
 import numpy as np
 
 from striate.graph import Network, Node
-from striate.ops import Activation, Array, BatchNorm, Conv, Flatten, Identity, MaxPool, Op
+from striate.ops import Activation, Array, BatchNorm, Conv, ConvTranspose, Flatten, Identity, MaxPool, Op
 from striate.rewrite.affine import averages_only_pixels, bias_of, by_slot, fault, pads
 from striate.rewrite.edit import Change, View, everywhere
 from striate.rewrite.note import Note
 
 NAME = "constant_channel"
+ONE_GROUP = "of which one group alone would see a constant channel"
 
 
 def constant_channel(network: Network) -> tuple[Network, tuple[Note, ...]]:
@@ -34,13 +36,14 @@ def constant_channel(network: Network) -> tuple[Network, tuple[Note, ...]]:
 
 def _fold(view: View, bn: Node) -> Change | str | None:
     reader = view.owner(bn.name)
-    if not isinstance(bn.op, BatchNorm) or reader is None or not isinstance(reader.op, Conv) or not pads(reader.op):
+    if not isinstance(bn.op, BatchNorm) or reader is None or not pads(reader.op):
         return None
+    assert isinstance(reader.op, Conv | ConvTranspose)  # noqa: S101 - only these pad; this tells the type checker
     weights = view.weights(bn)
     if reason := fault(bn.op, weights):
         return reason
     if reader.op.groups > 1:
-        return f"is read by the grouped conv {reader.name}, of which one group alone would see a constant channel"
+        return f"is read by the grouped {reader.op.kind} {reader.name}, {ONE_GROUP}"
     way = _way_up(view, bn)
     if isinstance(way, str):
         return way
@@ -53,11 +56,11 @@ def _fold(view: View, bn: Node) -> Change | str | None:
     return Change(reader.name, what, {**gone, reader.name: (*nodes, last)}, {**arrays, **named})
 
 
-def taking_one(op: Conv, weights: dict[str, Array], scale: Array, shift: Array) -> dict[str, Array]:
+def taking_one(op: Conv | ConvTranspose, weights: dict[str, Array], scale: Array, shift: Array) -> dict[str, Array]:
     """Weights of the convolution of [x, 1] that equals `op` of scale x + shift, zero padding included."""
-    weight = weights["weight"]
-    ones = (weight * by_slot(op, shift, weight.ndim)).sum(axis=1, keepdims=True)
-    return {**weights, "weight": np.concatenate([weight * by_slot(op, scale, weight.ndim), ones], axis=1)}
+    weight, inputs = weights["weight"], 0 if isinstance(op, ConvTranspose) else 1  # the axis of what is read
+    ones = (weight * by_slot(op, shift, weight.ndim)).sum(axis=inputs, keepdims=True)
+    return {**weights, "weight": np.concatenate([weight * by_slot(op, scale, weight.ndim), ones], axis=inputs)}
 
 
 def keeps_one(op: Op) -> bool:

@@ -7,7 +7,8 @@ channel belong to each of its H W features; split into slices, each part has its
 
 Legal: every reader is, over such layers that nothing else reads, a convolution (of any groups, stride, dilation) or
 a dense layer, and none of the tensors that change is the network's result. A convolution must not pad with zeros:
-the shift belongs to the pixels and not to the zeros around them. Where every shift is 0, padding does no harm.
+the shift belongs to the pixels and not to the zeros around them. Where every shift is 0, padding does no harm, and a
+transposed convolution, which is one with zeros between the pixels too, takes the scale: W'[c, o, k] = W[c, o, k] s[c].
 Keeps: function. The layers that take it keep their names, because they write what they wrote; what stands between
 writes something else now, so it has a new name.
 """
@@ -17,8 +18,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from striate.graph import Network, Node
-from striate.ops import Array, BatchNorm, Conv, Linear, Weights
-from striate.rewrite.affine import after_affine, as_norm, fault, pads
+from striate.ops import Array, BatchNorm, Conv, ConvTranspose, Linear, Weights
+from striate.rewrite.affine import after_affine, after_scale, as_norm, fault, pads
 from striate.rewrite.crossing import CROSSED, SEVERAL, channels_after, clash
 from striate.rewrite.edit import Change, View, everywhere
 from striate.rewrite.note import Note
@@ -105,10 +106,11 @@ def _way_down(view: View, first: Node, scale: Array, shift: Array) -> _Way | str
         scale, shift = scale[channels], shift[channels]
         nodes.append(reader)
     last = nodes[-1]
-    if not isinstance(last.op, Conv | Linear):
+    if not isinstance(last.op, Conv | ConvTranspose | Linear):
         return f"is read by {last.op.kind} {last.name}, which has no weights that could take it"
     if pads(last.op) and shift.any():
-        return f"is read by conv {last.name}, whose zero padding the shift must not reach"
+        zeros = "zero padding" if isinstance(last.op, Conv) else "zeros between and around the pixels"
+        return f"is read by {last.op.kind} {last.name}, whose {zeros} the shift must not reach"
     return _Way(tuple(nodes), scale, shift)
 
 
@@ -119,8 +121,11 @@ def _taken(view: View, way: _Way, bn: Node) -> tuple[tuple[Node, ...], dict[str,
     for node in way.nodes[:-1]:
         nodes.append(replace(node, name=view.free(f"{node.name}.unnormed"), inputs=(read,)))
         read = nodes[-1].name
-    assert isinstance(way.last.op, Conv | Linear)  # noqa: S101 - `_way_down` has seen to it
-    arrays = after_affine(way.last.op, view.weights(way.last), way.scale, way.shift)
-    op = replace(way.last.op, bias=True)
+    op, weights = way.last.op, view.weights(way.last)
+    assert isinstance(op, Conv | ConvTranspose | Linear)  # noqa: S101 - `_way_down` has seen to it
+    if isinstance(op, ConvTranspose):
+        arrays = after_scale(op, weights, way.scale)
+    else:
+        arrays, op = after_affine(op, weights, way.scale, way.shift), replace(op, bias=True)
     node, named = view.weighted(way.last.name, op, (read,), arrays, way.last)
     return (*nodes, node), named
