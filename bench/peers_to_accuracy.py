@@ -76,6 +76,10 @@ def main() -> None:
     parser.add_argument("--images", type=int, help="of the training part only so many, to try the script")
     parser.add_argument("--print", action="store_true", help="show the result, do not record it")
     asked = parser.parse_args()
+    needed = {package for name in asked.peers or PEERS for package in PEERS[name].packages}
+    if absent := sorted(package for package in needed if installed(package) is None):
+        print(f"nothing measured: the peers need {', '.join(absent)}; install them in an environment of their own")
+        return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_data(folder, asked.images)
@@ -139,8 +143,8 @@ def run_peer(peer: Peer, folder: Path, seed: int, limit_s: float) -> dict[str, A
             stop(process)
         errors.seek(0)
         said = errors.read().strip().splitlines()
-    if not looks:
-        return {"fault": said[-1] if process.returncode > 0 and said else f"no look within {limit_s:.0f} s"}
+    if process.returncode > 0 or not looks:
+        return {"fault": said[-1] if said else f"no look within {limit_s:.0f} s", "looks": looks}
     reached = [look["seconds"] for look in looks if look["accuracy"] >= GOAL]
     return {"seconds": reached[0] if reached else None, "trained_seconds": looks[-1]["seconds"], "looks": looks}
 
