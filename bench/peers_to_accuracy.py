@@ -2,8 +2,9 @@
 
 The peers are the scripts in bench/peers, each a process of its own, one after another, from random weights, with as
 many threads as there are cores. They look at the whole test part four times an epoch and at its end, and are stopped
-at the first look of 90 %, or after a time limit, where the ratio to striate's seconds is a lower bound. striate trains
-the recipe fashion-90 to its end, which is looked at once: it cannot stop early.
+at the first look of 90 %, or after a time limit, where the ratio to striate's seconds is a lower bound. Peers that are
+not asked for stay as they were recorded before. striate trains the recipe fashion-90 to its end, which is looked at
+once: it cannot stop early.
 Needs besides striate[train]: keras, tensorflow-cpu, jax, fastai, ultralytics, torchvision.
 usage: peers_to_accuracy.py [PEER ...] [--seeds N] [--limit SECONDS] [--images N] [--print]
 """
@@ -17,6 +18,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -36,6 +38,7 @@ from striate.train.recipe import load_recipe
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+RESULTS = ROOT / "bench" / "results" / "peers_to_accuracy.json"
 GOAL, RATIO_GOAL = 0.90, 5.0
 START_S = 300.0  # for imports, reading and building, before training
 THREADS = os.environ.get("OMP_NUM_THREADS") or str(len(os.sched_getaffinity(0)))
@@ -98,13 +101,21 @@ def main() -> None:
         "n": asked.seeds,
         "limit_s": asked.limit,
         "images": asked.images or "all",
-        **judged(ours, runs),
+        **judged(ours, {**recorded(), **runs}),
         "excluded": "importing, reading data, building, validation, looks at test; compiling is training",
     }
     if asked.print:
         print(json.dumps(values, indent=2))
     else:
         record("peers_to_accuracy", values)
+
+
+def recorded() -> dict[str, list[dict[str, Any]]]:
+    """The peers' runs in the record."""
+    if not RESULTS.exists():
+        return {}
+    results = json.loads(RESULTS.read_text(encoding="utf-8"))["results"]
+    return {name: found["runs"] for name, found in results.items() if name in PEERS}
 
 
 def write_data(folder: Path, count: int | None) -> None:
@@ -169,9 +180,10 @@ def listen(process: subprocess.Popen[str], limit_s: float) -> list[dict[str, flo
 
 
 def stop(process: subprocess.Popen[str]) -> None:
-    """End a peer and the loaders it started."""
+    """End a peer and the loaders it started; another thread may be ending it too."""
     if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
