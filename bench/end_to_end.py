@@ -14,6 +14,7 @@ usage: end_to_end.py [--rounds N] [--size PX] [--network NAME] [--images N] [--s
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
@@ -150,6 +151,8 @@ def main(arguments: argparse.Namespace) -> None:
         copies = [str(shutil.copy(path, photos)) for path in chosen]
         (folder / "files.txt").write_text("\n".join(copies), encoding="utf-8")
         speeds, peaks = race(folder, photos, arguments, len(chosen))
+        saved = folder / "model.bench.json"
+        settings = json.loads(saved.read_text(encoding="utf-8"))["fastest"] if saved.exists() else []
     ratios = {
         f"striate / {other}": summary([a / b for a, b in zip(speeds["striate"], speeds[other], strict=True)])
         for other in speeds
@@ -167,6 +170,7 @@ def main(arguments: argparse.Namespace) -> None:
                 for p in ("torch", "onnxruntime", "openvino", "ncnn", "pillow")
                 if find_spec(p) or p == "pillow"
             },
+            "engine": next((s["engine"] for s in settings if s["use"] == "beside"), "onnxruntime"),
             "dtype": "float32",
             "n": arguments.rounds,
             "results": {
