@@ -166,6 +166,8 @@ def listen(process: subprocess.Popen[str], limit_s: float) -> list[dict[str, flo
     timer = Timer(START_S, stop, (process,))
     timer.start()
     for line in process.stdout or ():
+        if not line.startswith("{"):  # what a library prints before the clock is there
+            continue
         row = json.loads(line)
         if "started" in row:
             timer.cancel()
