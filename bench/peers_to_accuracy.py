@@ -163,22 +163,27 @@ def run_peer(peer: Peer, folder: Path, seed: int, limit_s: float) -> dict[str, A
 def listen(process: subprocess.Popen[str], limit_s: float) -> list[dict[str, float]]:
     """What a peer tells, until the goal or the end."""
     looks: list[dict[str, float]] = []
-    timer = Timer(START_S, stop, (process,))
-    timer.start()
+    timer = started(Timer(START_S, stop, (process,)))
     for line in process.stdout or ():
         if not line.startswith("{"):  # what a library prints before the clock is there
             continue
         row = json.loads(line)
         if "started" in row:
             timer.cancel()
-            timer = Timer(limit_s, stop, (process,))
-            timer.start()
+            timer = started(Timer(limit_s, stop, (process,)))
             continue
         looks.append(row)
         if row["accuracy"] >= GOAL:
             break
     timer.cancel()
     return looks
+
+
+def started(timer: Timer) -> Timer:
+    """A timer that runs, and does not keep the program from ending."""
+    timer.daemon = True
+    timer.start()
+    return timer
 
 
 def stop(process: subprocess.Popen[str]) -> None:
