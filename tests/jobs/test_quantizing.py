@@ -8,32 +8,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from artifact.test_int8 import CLASSES, PREPROCESSING, network
 from striate.artifact import About, Int8, golden_case, load, write
 from striate.cli.app import main
-from striate.data.preprocess import Preprocessing, normalise
+from striate.data.preprocess import normalise
 from striate.errors import ArtifactError, DataError, UsageError
-from striate.geometry import Window
-from striate.graph import INPUT, Builder, initialise
+from striate.graph import INPUT
 from striate.graph.reference import output
 from striate.jobs import quantizing
 from striate.jobs.quantizing import quantize
-from striate.ops import Activation, Add, Conv, Flatten, GlobalAvgPool, Linear, MaxPool
 from striate.runtime import Engine, self_test
-
-PREPROCESSING = Preprocessing(3, 12, 10, "crop", (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-CLASSES = ("dark", "light")
-
-
-def network():
-    net = Builder("small", PREPROCESSING.shape)
-    at = net.add(Conv(3, 8, (Window(3, 1, 1, 1, 1), Window(3, 1, 1, 1, 1)), bias=False), INPUT, name="conv1")
-    at = stem = net.add(Activation("relu"), at, name="relu1")
-    at = net.add(Conv(8, 8, (Window(3, 1, 1, 1, 1), Window(3, 1, 1, 1, 1))), at, name="conv2")
-    at = net.add(Add(), at, stem, name="add")
-    at = net.add(MaxPool((Window(2, 2), Window(2, 2))), at, name="pool")
-    at = net.add(GlobalAvgPool(keep_axes=True), at, name="mean")
-    at = net.add(Flatten(), at, name="flat")
-    return initialise(net.build(net.add(Linear(8, 2), at, name="fc")), seed=3)
 
 
 def answers_dark_or_light():

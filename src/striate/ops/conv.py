@@ -52,11 +52,7 @@ class Conv(Op):
     bias: bool = True
 
     def __post_init__(self) -> None:
-        for what, channels in (("in_channels", self.in_channels), ("out_channels", self.out_channels)):
-            if channels < 1 or self.groups < 1 or channels % self.groups:
-                raise ShapeError(
-                    f"conv: groups={self.groups} does not divide {what}={channels}; use one of {divisors(channels)}"
-                )
+        need_groups(self.kind, self.groups, in_channels=self.in_channels, out_channels=self.out_channels)
         if any(w.ceil_mode for w in self.windows):
             raise ShapeError("conv has no ceil_mode, which is for pools; pad the end of the axis instead")
 
@@ -162,6 +158,13 @@ class Conv(Op):
 
     def _columns(self, pixels: Array) -> Array:
         return pixels.reshape(len(pixels), self.groups, self.in_channels // self.groups, -1)
+
+
+def need_groups(kind: str, groups: int, **channels: int) -> None:
+    """Require that `groups` divides each number of channels, named in the message.  Raises: ShapeError."""
+    for what, count in channels.items():
+        if count < 1 or groups < 1 or count % groups:
+            raise ShapeError(f"{kind}: groups={groups} does not divide {what}={count}; use one of {divisors(count)}")
 
 
 def divisors(n: int) -> tuple[int, ...]:

@@ -30,7 +30,7 @@ from striate.ops.base import (
     rounding_growth,
     spread,
 )
-from striate.ops.conv import divisors
+from striate.ops.conv import need_groups
 from striate.ops.moving import integers, reshaped
 
 
@@ -111,11 +111,7 @@ class GroupNorm(_ImageNorm):
     groups: int = 1
 
     def __post_init__(self) -> None:
-        if self.groups < 1 or self.channels % self.groups:
-            raise ShapeError(
-                f"group_norm: groups={self.groups} does not divide channels={self.channels}; "
-                f"use one of {divisors(self.channels)}"
-            )
+        need_groups(self.kind, self.groups, channels=self.channels)
 
     def out_shape(self, *inputs: Shape) -> Shape:
         """The input's."""

@@ -30,7 +30,7 @@ from striate.ops.base import (
     span,
     spread,
 )
-from striate.ops.conv import divisors
+from striate.ops.conv import need_groups
 from striate.ops.taps import Index
 
 
@@ -49,12 +49,7 @@ class ConvTranspose(Op):
     bias: bool = True
 
     def __post_init__(self) -> None:
-        for what, channels in (("in_channels", self.in_channels), ("out_channels", self.out_channels)):
-            if channels < 1 or self.groups < 1 or channels % self.groups:
-                raise ShapeError(
-                    f"{self.kind}: groups={self.groups} does not divide {what}={channels}; "
-                    f"use one of {divisors(channels)}"
-                )
+        need_groups(self.kind, self.groups, in_channels=self.in_channels, out_channels=self.out_channels)
         if any(min(w.pad_lo, w.pad_hi, w.extra) < 0 for w in self.windows):
             raise ShapeError(f"{self.kind}: padding below zero is not possible; make the output larger by `extra`")
 
