@@ -21,8 +21,11 @@ ALL = {
 COMPARED = ("weights.safetensors", "metrics.jsonl")
 
 
+@pytest.fixture
 def workers():
-    return [thread.name for thread in threading.enumerate() if "ThreadPoolExecutor" in thread.name]
+    """Names of the threads of pools that the test has started and that still live."""
+    before = set(threading.enumerate())
+    return lambda: [t.name for t in threading.enumerate() if t not in before and "ThreadPoolExecutor" in t.name]
 
 
 def feed_of(dataset, recipe):
@@ -31,7 +34,7 @@ def feed_of(dataset, recipe):
 
 
 @pytest.mark.parametrize("options", [{}, {**ALL, "sampling": "balanced", "epochs": 2.4}])
-def test_any_number_of_workers_trains_to_the_same_bits(tmp_path, dataset, recipe, builder, options):
+def test_any_number_of_workers_trains_to_the_same_bits(tmp_path, dataset, recipe, builder, options, workers):
     runs = {}
     for count in (0, 1, 2, 3):
         asked = recipe.changed(loader_workers=count, **options)
@@ -44,7 +47,7 @@ def test_any_number_of_workers_trains_to_the_same_bits(tmp_path, dataset, recipe
 
 
 @pytest.mark.parametrize("steps", [1, 7, 8, 11])
-def test_a_stopped_run_with_workers_resumes_to_the_bits_without(tmp_path, dataset, recipe, builder, steps):
+def test_a_stopped_run_with_workers_resumes_to_the_bits_without(tmp_path, dataset, recipe, builder, steps, workers):
     whole, stopped = Run(tmp_path / "whole"), Run(tmp_path / "stopped")
     train(build(builder, recipe, dataset.classes), dataset, recipe, whole)
     asked = recipe.changed(loader_workers=2)
@@ -70,7 +73,7 @@ def test_a_run_begun_before_there_were_workers_can_be_resumed(tmp_path, dataset,
 
 @pytest.mark.parametrize("count", [0, 1, 2])
 @pytest.mark.parametrize("fault", [ValueError, MemoryError, KeyboardInterrupt])
-def test_a_fault_arrives_at_its_step_and_ends_the_threads(dataset, recipe, count, fault):
+def test_a_fault_arrives_at_its_step_and_ends_the_threads(dataset, recipe, count, fault, workers):
     feed = feed_of(dataset, recipe)
 
     class Failing(Feed):
@@ -88,7 +91,7 @@ def test_a_fault_arrives_at_its_step_and_ends_the_threads(dataset, recipe, count
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_no_more_than_two_batches_a_worker_are_made_ahead(dataset, recipe, count):
+def test_no_more_than_two_batches_a_worker_are_made_ahead(dataset, recipe, count, workers):
     made, feed = [], feed_of(dataset, recipe)
 
     class Counting(Feed):
