@@ -1,8 +1,8 @@
 """fastai's MNIST example: ResNet-18 by `vision_learner`, batches of 256, one cycle of one epoch to a rate of 0.01.
 
 Source: https://github.com/fastai/fastai/blob/main/nbs/examples/mnist_blocks.py. The example starts from weights of
-ImageNet; here nothing is fetched, so that `pretrained=False`, and the network takes the one channel there is, as in
-https://docs.fast.ai/tutorial.imagenette.html, which trains from scratch. The cycle is repeated until the limit.
+ImageNet; here nothing is fetched, so that `pretrained=False`, and the network takes the one channel there is. The cycle
+is repeated until the limit.
 """
 
 from __future__ import annotations

@@ -12,10 +12,9 @@ from hypothesis.strategies import booleans
 from strategies import networks, random_network, with_random_weights
 from striate.errors import PassError
 from striate.geometry import Window
-from striate.graph import INPUT, Builder, infer_shapes, reference
+from striate.graph import INPUT, Builder, fresh, infer_shapes, reference
 from striate.ops import BatchNorm, Conv, Dropout
 from striate.rewrite import DEFAULT, PASSES, Applied, read_pixels, rewrite
-from striate.rewrite.edit import fresh
 from striate.verify import propagate
 from striate.verify.tally import scale_of
 from striate.verify.tolerance import ALGEBRA, FLOAT64_UNIT

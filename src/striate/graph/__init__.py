@@ -8,3 +8,4 @@ from striate.graph.initialise import initialise as initialise
 from striate.graph.network import INPUT as INPUT
 from striate.graph.network import Network as Network
 from striate.graph.network import Node as Node
+from striate.graph.network import fresh as fresh

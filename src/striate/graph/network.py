@@ -6,7 +6,7 @@ and building a module to train.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -123,3 +123,12 @@ def _frozen(array: Array) -> Array:
     view = array.view()
     view.flags.writeable = False
     return view
+
+
+def fresh(name: str, taken: Collection[str], separator: str = ".") -> str:
+    """`name`, or the first of `name.2`, `name.3`, ... that is not taken: a new tensor never replaces an old one."""
+    unique, count = name, 1
+    while unique in taken:
+        count += 1
+        unique = f"{name}{separator}{count}"
+    return unique

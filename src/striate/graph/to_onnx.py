@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 
 from striate.errors import NetworkError, ShapeError
 from striate.graph.check import infer_shapes
-from striate.graph.network import INPUT, Network, Node
+from striate.graph.network import INPUT, Network, Node, fresh
 from striate.ops import Array, BatchNorm, OnnxNode
 
 OPSET = 19  # HardSwish needs 14, dilated AveragePool 19; ONNX Runtime reads it since 1.15 (2023)
@@ -59,7 +59,7 @@ def tensor_names(network: Network) -> dict[str, str]:
     taken = {INPUT, LOGITS, *(node.name for node in network)} - {network.output}
     for node in network:
         if node.name not in names:
-            names[node.name] = _free(node.name, taken) if node.name == LOGITS else node.name
+            names[node.name] = fresh(node.name, taken, "_") if node.name == LOGITS else node.name
     return names
 
 
@@ -124,17 +124,9 @@ class _Writer:
         return name
 
     def _name(self, wanted: str) -> str:
-        name = _free(wanted, self._taken)
+        name = fresh(wanted, self._taken, "_")
         self._taken.add(name)
         return name
-
-
-def _free(wanted: str, taken: set[str]) -> str:
-    name, count = wanted, 1
-    while name in taken:
-        count += 1
-        name = f"{wanted}_{count}"
-    return name
 
 
 def _value(name: str, shape: tuple[int, ...]) -> onnx.ValueInfoProto:

@@ -12,10 +12,9 @@ from striate.choice import Choice
 from striate.data import Preprocessing
 from striate.errors import DataError, UsageError
 from striate.geometry import Window
-from striate.graph import INPUT, Network, Node, infer_shapes
+from striate.graph import INPUT, Network, Node, fresh, infer_shapes
 from striate.jobs.spelled import parse_shape, spelled_network
 from striate.ops import Conv, Softmax
-from striate.rewrite.edit import fresh
 
 FULL_SCALES = (1.0, 255.0)
 

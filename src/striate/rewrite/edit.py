@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from striate.graph import INPUT, Network, Node, check, infer_shapes
+from striate.graph import INPUT, Network, Node, check, fresh, infer_shapes
 from striate.ops import Array, Op, Shape
 from striate.rewrite.note import Applied, Note, Refused
 
@@ -93,12 +93,3 @@ def rebuilt(network: Network, nodes: Iterable[Node], weights: Mapping[str, Array
     Raises: NetworkError, ShapeError if the pass left something illegal behind.
     """
     return check(replace(network, nodes=tuple(nodes), output=output)).with_weights(weights)
-
-
-def fresh(name: str, taken: Collection[str]) -> str:
-    """`name`, or the first of `name.2`, `name.3`, ... that is not taken: a new tensor never replaces an old one."""
-    unique, count = name, 1
-    while unique in taken:
-        count += 1
-        unique = f"{name}.{count}"
-    return unique

@@ -20,10 +20,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from striate.graph import INPUT, Network, Node
+from striate.graph import INPUT, Network, Node, fresh
 from striate.ops import Array, BatchNorm, Conv, ConvTranspose, Linear, Weights
 from striate.rewrite.affine import fault
-from striate.rewrite.edit import fresh, rebuilt
+from striate.rewrite.edit import rebuilt
 from striate.rewrite.note import Applied, Note, Refused
 
 NAME = "fold_batch_norm"

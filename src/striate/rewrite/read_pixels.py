@@ -12,10 +12,10 @@ from dataclasses import replace
 import numpy as np
 
 from striate.errors import PassError
-from striate.graph import INPUT, Network, Node
+from striate.graph import INPUT, Network, Node, fresh
 from striate.ops import Array
 from striate.rewrite.affine import norm_of
-from striate.rewrite.edit import fresh, rebuilt
+from striate.rewrite.edit import rebuilt
 
 NORMALISED = "normalised"
 

@@ -15,7 +15,7 @@ from onnx import helper
 from striate.errors import CaptureError, NetworkError, ShapeError
 from striate.graph.build import Builder
 from striate.graph.moves import Moves, order_of, plain, shape_of, then
-from striate.graph.network import INPUT, Network
+from striate.graph.network import INPUT, Network, fresh
 from striate.ops import Array, Op, Pad, Permute, Reshape, Shape, Unknown
 
 BATCH = -(2**40)  # stands for the free batch size in shape arithmetic; no size of a tensor is negative
@@ -351,10 +351,7 @@ class Reading:
             raise CaptureError(f"onnx: {fault}") from None
 
     def _unique(self, wanted: str) -> str:
-        name, count = wanted, 1
-        while name in self._names:
-            count += 1
-            name = f"{wanted}_{count}"
+        name = fresh(wanted, self._names, "_")
         self._names.add(name)
         return name
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from striate.errors import CaptureError
 from striate.graph.build import Builder
 from striate.graph.moves import plain, then
-from striate.graph.network import INPUT, Network
+from striate.graph.network import INPUT, Network, fresh
 from striate.graph.torch.standin import BATCH, Place, Standin, flat
 from striate.ops import Array, Op, Pad, Permute, Shape, Unknown
 
@@ -267,11 +267,7 @@ class Trace:
 
     def _free(self, wanted: str) -> str:
         """`wanted`, with a number where it is taken or is no name of its own."""
-        wanted = re.sub(r"\s", "_", wanted)
-        name, count = wanted, 1
-        while name in self._taken:
-            count += 1
-            name = f"{wanted}_{count}"
+        name = fresh(re.sub(r"\s", "_", wanted), self._taken, "_")
         self._taken.add(name)
         return name
 
