@@ -1,10 +1,10 @@
 """Measure the seconds of training that the peers' documented quick starts need for 90 % of Fashion-MNIST's test images.
 
 The peers are the scripts in bench/peers, each a process of its own, one after another, from random weights, with as
-many threads as there are cores. They look at the whole test part four times an epoch and at its end, and are stopped
-at the first look of 90 %, or after a time limit, where the ratio to striate's seconds is a lower bound. Peers that are
-not asked for stay as they were recorded before. striate trains the recipe fashion-90 to its end, which is looked at
-once: it cannot stop early.
+many threads as there are cores, but for one that sets its own. They look at the whole test part four times an epoch
+and at its end, and are stopped at the first look of 90 %, or after a time limit, where the ratio to striate's seconds
+is a lower bound. Peers that are not asked for stay as they were recorded before. striate trains the recipe fashion-90
+to its end, which is looked at once: it cannot stop early.
 Needs besides striate[train]: keras, tensorflow-cpu, jax, fastai, ultralytics, torchvision.
 usage: peers_to_accuracy.py [PEER ...] [--seeds N] [--limit SECONDS] [--images N] [--print]
 """
@@ -66,7 +66,8 @@ PEERS = {
     "keras on jax": Peer("keras_quick_start", ("keras", "jax"), {"KERAS_BACKEND": "jax"}),
     "pytorch example": Peer("pytorch_mnist", ("torch", "torchvision"), {}),
     "fastai": Peer("fastai_mnist", ("fastai", "torch"), {}),
-    "ultralytics": Peer("ultralytics_classify", ("ultralytics", "torch"), {}),
+    # one thread beside its loaders, as it sets for itself: with two, 5 s a batch (docs/log.md)
+    "ultralytics": Peer("ultralytics_classify", ("ultralytics", "torch"), {"OMP_NUM_THREADS": "1"}),
 }
 
 

@@ -3,8 +3,9 @@
 Each recipe is trained once per seed as `striate train` does it; the accuracy is that of the whole test part, looked
 at once, without test-time augmentation. Seconds are those of training steps and checkpoints; CPU seconds, of all
 threads and with validation, depend less on what else the machine does. FLOPs are counted, two a MAC: a forward of all
-training images shown, and twice that for the backward; evaluation is left out. Their rate is compared with the
-machine's own for a product of two 2048 x 2048 float32 matrices, measured before and after.
+training images shown, at the size they have in their epoch, twice that for the backward, and Muon's products of
+matrices; evaluation is left out. Their rate is compared with the machine's own for a product of two 2048 x 2048 float32
+matrices, measured before and after.
 usage: time_to_accuracy.py [RECIPE ...] [--seeds N] [--data FOLDER]   recipes by name; a run of each is recorded
 """
 
@@ -16,6 +17,7 @@ import os
 import tempfile
 import time
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,12 +26,17 @@ from _record import ROOT, record, summary
 
 from striate.jobs import networks, training
 from striate.measure import inspect_network
+from striate.ops import Conv
+from striate.train.feed import steps_per_epoch
 from striate.train.observer import Observer
 from striate.train.recipe import load_recipe
+from striate.train.update.muon import ROUNDS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from striate.graph import Network
+    from striate.jobs.training import Prepared
     from striate.train.recipe import Recipe
 
 RECIPES = ROOT / "bench" / "recipes"
@@ -117,10 +124,6 @@ def located(recipe: Recipe, data: Path) -> Recipe:
 def one_run(recipe: Recipe) -> dict[str, Any]:
     """Train once. Returns accuracy on test, seconds, and the FLOPs of training."""
     prepared = training.prepare(recipe)
-    images = round(len(prepared.dataset.train) * float(prepared.recipe.epochs))
-    dataset = prepared.dataset
-    network = networks.read_network(prepared.recipe.net, dataset.preprocessing.shape, len(dataset.classes))
-    macs = inspect_network(network).macs
     cpu_start = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         result = training.run(prepared, Path(folder) / "run", Observer())
@@ -130,11 +133,34 @@ def one_run(recipe: Recipe) -> dict[str, Any]:
         "train_seconds": round(result.train_seconds, 2),
         "cpu_seconds": round(time.process_time() - cpu_start, 1),
         "threads": prepared.recipe.threads,
-        "images": images,
-        "flop": 2 * macs * (1 + BACKWARD) * images,
+        "images": round(len(prepared.dataset.train) * float(prepared.recipe.epochs)),
+        "flop": training_flop(prepared, result.history),
     }
     print(json.dumps(found), flush=True)
     return found
+
+
+def training_flop(prepared: Prepared, history: Sequence[Mapping[str, Any]]) -> int:
+    """FLOPs of all steps: of each epoch's images at their size, and of what Muon does to the filters."""
+    recipe, data = prepared.recipe, prepared.dataset
+    shape, images = data.preprocessing.shape, len(data.train)
+    total, steps = 0, 0
+    for row in history:
+        network = networks.read_network(recipe.net, (shape[0], *row.get("image_px", shape[1:])), len(data.classes))
+        shown = images * (row["steps"] - steps) // steps_per_epoch(images, int(recipe.batch_images))
+        total += 2 * inspect_network(network).macs * (1 + BACKWARD) * shown
+        steps = row["steps"]
+        if recipe.optimizer == "muon" and row is history[-1]:
+            total += steps * muon_flop(network, is_stem_frozen=recipe.whiten)
+    return total
+
+
+def muon_flop(network: Network, *, is_stem_frozen: bool) -> int:
+    """FLOPs of one update: for a filter bank of m x n numbers, m the fewer, ROUNDS (4 m^2 n + 2 m^3)."""
+    convolutions = [node.op for node in network.nodes if isinstance(node.op, Conv)]
+    banks = [op.weight_specs()[0].shape for op in convolutions[is_stem_frozen:]]
+    sides = [sorted((out, prod(rest))) for out, *rest in banks]
+    return sum(ROUNDS * (4 * m * m * n + 2 * m**3) for m, n in sides)
 
 
 def matmul_flop_per_s() -> float:

@@ -45,12 +45,23 @@ def test_the_module_ends_with_the_weights_best_on_validation(dataset, recipe, bu
     module = build(builder, recipe, dataset.classes)
     result = train(module, dataset, recipe.changed(epochs=6), observer=Keep())
     ranks = [(row["validation_accuracy"], -row["validation_loss"]) for row in result.history]
-    assert result.best_epoch == 1 + ranks.index(max(ranks))
-    assert torch.equal(module[6].weight, seen[result.best_epoch])
+    assert result.kept_epoch == 1 + ranks.index(max(ranks))
+    assert torch.equal(module[6].weight, seen[result.kept_epoch])
     expected = [rank > max(ranks[:i], default=(-1,)) for i, rank in enumerate(ranks)]
     assert [row["best"] for row in result.history] == expected
     again = evaluate(module, dataset.test, dataset.preprocessing)
     np.testing.assert_array_equal(again.confusion, result.test.confusion)
+
+
+def test_the_last_weights_are_kept_where_the_recipe_says_so(dataset, recipe, builder, tmp_path):
+    recipe = recipe.changed(epochs=6, keep="last", peak_lr=0.5)
+    module = build(builder, recipe, dataset.classes)
+    result = train(module, dataset, recipe, Run(tmp_path / "run"))
+    best = [row["epoch"] for row in result.history if row["best"]][-1]
+    assert best < result.kept_epoch == 6  # the rate is too high for the last to be the best
+    assert result.validation.accuracy == result.history[-1]["validation_accuracy"]
+    finished = trained(tmp_path / "run", builder)
+    assert same_bits(finished, module)
 
 
 def test_writing_a_run_and_watching_it_change_no_bit(dataset, recipe, builder, tmp_path):

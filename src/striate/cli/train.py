@@ -130,7 +130,7 @@ def report(out: Path, run: Callable[[Observer], Result], json: bool, tensorboard
     print(f"{part}: {percent(best.accuracy)} of {best.images:,} images right ({interval})")
     if result.calibration:
         print_calibration(result.calibration)
-    print(f"best epoch {result.best_epoch} of {result.epochs}; {speed}")
+    print(f"kept epoch {result.kept_epoch} of {result.epochs}; {speed}")
     if result.gap:
         print(f"batch normalisation: {result.gap}")
     print(f"run folder: {out} (curves.png, confusion.png, weights.safetensors, metrics.jsonl)")

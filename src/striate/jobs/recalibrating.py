@@ -129,7 +129,7 @@ def _scored(run: Run, module: nn.Module, dataset: Dataset) -> Result:
     return Result(
         validation=validation.evaluation(),
         test=test.evaluation() if test else None,
-        best_epoch=old["best_epoch"],
+        kept_epoch=old["kept_epoch"],
         epochs=old["epochs"],
         train_seconds=old["train_seconds"],
         images_per_s=old["images_per_s"],

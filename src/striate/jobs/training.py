@@ -178,12 +178,12 @@ def build_module(recipe: Recipe, classes: tuple[str, ...]) -> nn.Module:
 
 
 def trained(folder: Path) -> nn.Module:
-    """The module of a finished run with its best weights, in eval mode.  Raises: RunError."""
+    """The module of a finished run with the weights it kept, in eval mode.  Raises: RunError."""
     return trained_module(folder, build_module)
 
 
 def trained_network(folder: Path) -> Network:
-    """The network of a finished run with its best weights.  Raises: RunError."""
+    """The network of a finished run with the weights it kept.  Raises: RunError."""
     from striate.graph.from_torch import capture
     from striate.graph.to_torch import NetworkModule
 
@@ -198,7 +198,7 @@ def draw(result: Result, classes: tuple[str, ...], out: Path) -> None:
     """Write curves.png and confusion.png into a run folder."""
     best = result.headline
     title = f"{'test' if result.test else 'validation'}: {best.right:,} of {best.images:,} right"
-    draw_curves(result.history, result.best_epoch, out / "curves.png")
+    draw_curves(result.history, result.kept_epoch, out / "curves.png")
     draw_confusion(best.confusion, classes, title, out / "confusion.png")
 
 

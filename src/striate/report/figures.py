@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 INK, BLUE, ORANGE, GRAY = "#222222", "#1f5fa8", "#d9730d", "#9a9a9a"
 
 
-def draw_curves(history: Sequence[Mapping[str, Any]], best_epoch: int, path: Path) -> Path:
+def draw_curves(history: Sequence[Mapping[str, Any]], kept_epoch: int, path: Path) -> Path:
     """Loss and accuracy against the epoch, the chosen epoch marked.
 
     history: rows of metrics.jsonl with epoch, train_loss, validation_loss and validation_accuracy.
@@ -32,7 +32,7 @@ def draw_curves(history: Sequence[Mapping[str, Any]], best_epoch: int, path: Pat
     losses.set(xlabel="epoch", ylabel="cross-entropy, nats", title="loss")
     losses.legend(frameon=False)
     accuracies.plot(epochs, [100 * row["validation_accuracy"] for row in history], color=BLUE)
-    accuracies.axvline(best_epoch, color=ORANGE, linewidth=1, label=f"chosen: epoch {best_epoch}")
+    accuracies.axvline(kept_epoch, color=ORANGE, linewidth=1, label=f"kept: epoch {kept_epoch}")
     accuracies.set(xlabel="epoch", ylabel="right, %", title="validation accuracy")
     accuracies.legend(frameon=False, loc="lower right")
     return save(figure, path)

@@ -40,7 +40,7 @@ def train(
     observer: Observer | None = None,
     team: Team = ALONE,
 ) -> Result:
-    """Train a network in place; it ends with the weights that were best on validation.
+    """Train a network in place; it ends with the weights the recipe keeps: by default those best on validation.
 
     module: maps (N, C, H, W) float32 to logits (N, classes); starts from the weights it has.
     recipe: resolved (`resolve.resolve`). run: where to write; without one nothing is written.
@@ -103,7 +103,7 @@ def build(module_builder: ModuleBuilder, recipe: Recipe, classes: tuple[str, ...
 
 
 def trained(run_folder: Path, module_builder: ModuleBuilder) -> nn.Module:
-    """The network of a finished run with its best weights, in eval mode.
+    """The network of a finished run with the weights it kept, in eval mode.
 
     Raises: RunError if the run is absent, unfinished or damaged, or the builder makes another network.
     """

@@ -75,6 +75,9 @@ class Recipe(BaseModel):
     epochs: Annotated[float | Auto, between(0.01, 100_000)] = Field(
         "auto", description="passes over the training part; the last may be a share of one"
     )
+    keep: Literal["best", "last"] = Field(
+        "best", description="weights of the epoch that is best on validation; or the last, where the rate falls to 0"
+    )
     patience: Annotated[int, between(0, 100_000)] = Field(
         0, description="epochs without a better validation after which the run stops; 0 is never"
     )

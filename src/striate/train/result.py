@@ -36,11 +36,11 @@ class Gap:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Result:
-    """Scores of the best weights. The best epoch was chosen on validation; test was looked at once."""
+    """Scores of the kept weights: by default those of the best epoch on validation. Test was looked at once."""
 
     validation: Evaluation
     test: Evaluation | None
-    best_epoch: int  # from 1
+    kept_epoch: int  # from 1
     epochs: int  # that were done
     train_seconds: float  # steps and checkpoints; without validation and test
     images_per_s: float  # shown in training, per train second
@@ -61,7 +61,7 @@ class Result:
             "interval_95": list(self.headline.interval_95),
             "measured_on": "test" if self.test else "validation",
             "validation_accuracy": self.validation.accuracy,
-            "best_epoch": self.best_epoch,
+            "kept_epoch": self.kept_epoch,
             "epochs": self.epochs,
             "train_seconds": round(self.train_seconds, 3),
             "images_per_s": round(self.images_per_s, 1),

@@ -36,7 +36,7 @@ GAP_IMAGES = 512  # on which batch normalisation's two modes are compared
 class Session:
     """Tensors, progress and whom to tell.
 
-    best: the weights that were best on validation. epoch_start: where a diverging epoch begins anew.
+    kept: the weights of the epoch that the recipe keeps. epoch_start: where a diverging epoch begins anew.
     """
 
     stepper: Stepper
@@ -45,7 +45,7 @@ class Session:
     run: Run | None
     shift: ShiftRecorder
     progress: Progress = field(default_factory=Progress)
-    best: dict[str, Tensor] = field(default_factory=dict)
+    kept: dict[str, Tensor] = field(default_factory=dict)
     epoch_start: Checkpoint | None = None
     serial: int = 0
     saved_at: float = 0.0
@@ -77,7 +77,7 @@ class Session:
         run.write_rows(self.progress)
 
     def go(self) -> Result:
-        """Run what is left of the epochs, then evaluate the best weights once."""
+        """Run what is left of the epochs, then evaluate the kept weights once."""
         with quiet_machine(int(self.recipe.threads), str(self.recipe.device)), flags_kept(self.module):
             self.observer.on_start(self.plan())
             self.saved_at = time.perf_counter()
@@ -92,7 +92,7 @@ class Session:
                 self.observer.on_note(f"stopped early: {self.recipe.patience} epochs without a better validation")
             result = self.result()
             if self.run:
-                self.run.finish(self.best, result)
+                self.run.finish(self.kept, result)
         self.observer.on_end(result)
         return result
 
@@ -146,12 +146,13 @@ class Session:
             self.save()
 
     def close_epoch(self, validation: Evaluation, validation_seconds: float) -> None:
-        """Keep the weights that were evaluated if they are the best, and write the epoch's rows."""
+        """Keep the weights that were evaluated if the recipe says so, and write the epoch's rows."""
         now = self.progress
         better = now.is_better(validation.right, validation.loss)
         if better:
             now.best_epoch, now.best_right, now.best_loss = now.epoch + 1, validation.right, validation.loss
-            self.best = snapshot(self.module)
+        if better or self.recipe.keep == "last":
+            self.kept = snapshot(self.module)
         now.history.append(
             {
                 "epoch": now.epoch + 1,
@@ -238,11 +239,11 @@ class Session:
         return answers(self.module, data, preprocessing, channels_last=channels_last, team=team)
 
     def result(self) -> Result:
-        """Evaluate the best weights, with precise statistics. The test part is looked at here and nowhere else."""
-        restore(self.module, self.best, "best weights")
+        """Evaluate the kept weights, with precise statistics. The test part is looked at here and nowhere else."""
+        restore(self.module, self.kept, "kept weights")
         if self.recipe.bn_precise == "end":
             self.make_precise()
-            self.best = snapshot(self.module)
+            self.kept = snapshot(self.module)
         validation, test = self.answers("validation"), self.answers("test") if self.dataset.test else None
         now = self.progress
         batches = self.stepper.feed.plain(GAP_IMAGES, int(self.recipe.batch_images))
@@ -250,7 +251,7 @@ class Session:
             validation=validation.evaluation(),
             test=test.evaluation() if test else None,
             calibration=calibration.report(validation, test, self.recipe.target_accuracy),
-            best_epoch=now.best_epoch,
+            kept_epoch=now.best_epoch if self.recipe.keep == "best" else now.epoch,
             epochs=now.epoch,
             train_seconds=now.train_seconds,
             images_per_s=now.shown / now.train_seconds,
@@ -281,7 +282,7 @@ class Session:
         tensors |= {f"optimizer/{n}": plain(buffer) for n, buffer in self.stepper.optimizer.buffers().items()}
         if self.stepper.average is not None:
             tensors |= {f"average/{n}": plain(tensor) for n, tensor in self.stepper.average.tensors.items()}
-        tensors |= {f"best/{name}": tensor for name, tensor in self.best.items()}
+        tensors |= {f"kept/{name}": tensor for name, tensor in self.kept.items()}
         return Checkpoint(self.serial, self.progress.copy(), tensors)
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -291,7 +292,7 @@ class Session:
         _refill(self.stepper.optimizer.buffers(), _under("optimizer/", checkpoint.tensors), f"{where}: the optimizer")
         if self.stepper.average is not None:
             _refill(self.stepper.average.tensors, _under("average/", checkpoint.tensors), f"{where}: the average")
-        self.best = _under("best/", checkpoint.tensors)
+        self.kept = _under("kept/", checkpoint.tensors)
         self.progress, self.serial = checkpoint.progress.copy(), checkpoint.serial
 
 

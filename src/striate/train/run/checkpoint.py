@@ -25,7 +25,7 @@ GENERATIONS = 2
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What a run continues from. Tensors are named weights/..., optimizer/..., average/... and best/..."""
+    """What a run continues from. Tensors are named weights/..., optimizer/..., average/... and kept/..."""
 
     serial: int
     progress: Progress

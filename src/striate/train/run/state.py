@@ -9,7 +9,7 @@ metrics.jsonl        one row an epoch, the same in every repetition  replaced ea
 timing.jsonl         one row an epoch, seconds and images/s          replaced each epoch
 shift.jsonl          covariate shift, if recorded                    replaced each epoch
 diverged.json        why the run cannot go on                        when it diverged for good
-weights.safetensors  best weights                                    at the end
+weights.safetensors  weights it kept                                  at the end
 result.json          scores; a run is finished once it exists        last
 """
 
@@ -80,7 +80,7 @@ class Run:
 
     @property
     def weights_path(self) -> Path:
-        """Where the best weights lie once the run is finished."""
+        """Where the kept weights lie once the run is finished."""
         return self.path / "weights.safetensors"
 
     @contextmanager
@@ -167,7 +167,7 @@ class Run:
         write_json(self.path / "diverged.json", {"reason": reason})
 
     def finish(self, weights: Mapping[str, Tensor], result: Result) -> None:
-        """Write the best weights, then the result with their hash; the checkpoints have done their work."""
+        """Write the kept weights, then the result with their hash; the checkpoints have done their work."""
         data = to_bytes(weights)
         write_atomic(self.weights_path, data)
         digest = hashlib.sha256(data).hexdigest()
@@ -175,7 +175,7 @@ class Run:
         shutil.rmtree(self.path / "checkpoint")
 
     def weights(self) -> dict[str, Tensor]:
-        """The best weights of a finished run. Raises: RunError if it is unfinished or they were altered."""
+        """The kept weights of a finished run. Raises: RunError if it is unfinished or they were altered."""
         self.require_run()
         if not self.finished:
             raise RunError(f"{self.path}: is unfinished; finish it with `striate resume {self.path}`")
