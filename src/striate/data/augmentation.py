@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Literal, get_args
 
 from striate.errors import DataError
 
+Fill = Literal["zeros", "reflect"]
 LEVELS = 30  # RandAugment's magnitudes are 0 .. 30
 MOST: dict[str, float] = {"hue": 0.5, "randaugment_level": LEVELS, "erase_share": 1.0, "mixup": 2.0, "cutmix": 2.0}
 
@@ -19,7 +21,8 @@ class Augmentation:
     arXiv:1409.4842, sec. 6).
     flip: mirror left and right in every second epoch, starting with epoch 0 or 1 by a draw per image
     (alternating flip: Jordan 2024, arXiv:2404.00498); wrong for letters, digits and signs.
-    shift_px: move by -shift_px .. shift_px in each axis; what comes in from outside is 0.
+    shift_px: move by -shift_px .. shift_px in each axis; shift_fill: what comes in from outside is 0, or the image
+    mirrored at its border pixels.
     brightness, contrast, saturation: a factor between 1 - value and 1 + value; hue: a turn of the colour circle by
     -value .. value turns.
     randaugment_ops: how many random operations an image gets; randaugment_level: their magnitude, 0 .. 30
@@ -36,6 +39,7 @@ class Augmentation:
     crop_ratio: float = 4 / 3
     flip: bool = False
     shift_px: int = 0
+    shift_fill: Fill = "zeros"
     brightness: float = 0.0
     contrast: float = 0.0
     saturation: float = 0.0
@@ -50,11 +54,15 @@ class Augmentation:
     def __post_init__(self) -> None:
         for field in fields(self):
             value, most = getattr(self, field.name), MOST.get(field.name)
+            if isinstance(value, str):
+                continue
             if value < 0 or (most is not None and value > most):
                 allowed = "0 or more" if most is None else f"0 to {most:g}"
                 raise DataError(f"augmentation: {field.name} is {value}; use {allowed}")
         if not 0 < self.crop_area <= 1:
             raise DataError(f"augmentation: crop_area is {self.crop_area}; use a share above 0, 1 for no crop")
+        if self.shift_fill not in get_args(Fill):
+            raise DataError(f"augmentation: shift_fill is {self.shift_fill!r}; use {' or '.join(get_args(Fill))}")
         if self.crop_ratio < 1:
             raise DataError(f"augmentation: crop_ratio is {self.crop_ratio}; use 1 (no change of shape) or more")
 

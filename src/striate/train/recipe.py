@@ -153,6 +153,9 @@ class Recipe(BaseModel):
     shift_px: Annotated[int | Auto, between(0, 1024)] = Field(
         "auto", description="largest random shift along each axis"
     )
+    shift_fill: Literal["zeros", "reflect"] = Field(
+        "zeros", description="what a shift brings in: black, or a mirror image"
+    )
     brightness: Annotated[float, between(0, 1)] = Field(0.0, description="reach of a random factor on brightness")
     contrast: Annotated[float, between(0, 1)] = Field(0.0, description="reach of a random factor on contrast")
     saturation: Annotated[float, between(0, 1)] = Field(0.0, description="reach of a random factor on saturation")

@@ -18,6 +18,8 @@ SPECS = [
     Augmentation(flip=True),
     Augmentation(shift_px=2),
     Augmentation(cutout_px=3),
+    Augmentation(shift_px=3, shift_fill="reflect"),
+    Augmentation(flip=True, shift_px=16, shift_fill="reflect", cutout_px=2),
     Augmentation(flip=True, shift_px=8, cutout_px=4),
 ]
 
@@ -25,6 +27,13 @@ SPECS = [
 def batch(n=N, c=C):
     pixels = np.random.default_rng(0).integers(1, 256, (n, c, H, W)).astype(np.uint8)
     return torch.from_numpy(pixels), torch.arange(n) * 17 + 5
+
+
+def bounced(i, n):
+    """The pixel of n that stands at i when both borders are mirrors."""
+    while not 0 <= i < n:
+        i = -i if i < 0 else 2 * (n - 1) - i
+    return i
 
 
 def one_by_one(images, index, epoch, seed, spec):
@@ -39,7 +48,9 @@ def one_by_one(images, index, epoch, seed, spec):
             down, right = reach - random.integers(2 * reach + 1, seed, "shift", epoch, i, np.arange(2))
         for y in range(H):
             for x in range(W):
-                if 0 <= y - down < H and 0 <= x - right < W:
+                if spec.shift_fill == "reflect":
+                    result[k, :, y, x] = image[:, bounced(y - down, H), bounced(x - right, W)]
+                elif 0 <= y - down < H and 0 <= x - right < W:
                     result[k, :, y, x] = image[:, y - down, x - right]
         if spec.cutout_px:
             cy, cx = random.integers(np.array([H, W]), seed, "cutout", epoch, i, np.arange(2))
@@ -123,6 +134,7 @@ def test_tensors_that_do_not_fit_are_refused():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
+        ({"shift_fill": "wrap"}, "augmentation: shift_fill is 'wrap'; use zeros or reflect"),
         ({"shift_px": -1}, "augmentation: shift_px is -1; use 0 or more"),
         ({"hue": 0.6}, "augmentation: hue is 0.6; use 0 to 0.5"),
         ({"mixup": 2.5}, "augmentation: mixup is 2.5; use 0 to 2"),

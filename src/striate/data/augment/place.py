@@ -12,20 +12,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from striate.data import random
-from striate.data.augmentation import Augmentation
+from striate.data.augmentation import Augmentation, Fill
 
 Positions = NDArray[np.int64]
 
 
 def flip_and_shift(images: Tensor, positions: Positions, epoch: int, seed: int, spec: Augmentation) -> Tensor:
-    """Mirror the images whose turn it is, and move each by a draw; what comes in from outside is 0.
+    """Mirror the images whose turn it is, and move each by a draw; what comes in from outside is as `shift_fill` says.
 
     Shapes: images and result (N, C, H, W) uint8; positions (N,).
     """
     n, channels, height, width = images.shape
     reach = spec.shift_px
     start = random.integers(2 * reach + 1, seed, "shift", epoch, positions[:, None], np.arange(2))  # (N, 2)
-    sources = F.pad(images, (reach, reach, reach, reach))  # (N, C, H + 2 reach, W + 2 reach)
+    sources = _padded(images, reach, spec.shift_fill)  # (N, C, H + 2 reach, W + 2 reach)
     plane = np.arange(n * channels).reshape(n, channels, 1)
     if spec.flip:
         is_mirrored = (random.integers(2, seed, "flip", positions) + epoch) % 2
@@ -36,6 +36,14 @@ def flip_and_shift(images: Tensor, positions: Positions, epoch: int, seed: int, 
     first = torch.from_numpy(row * sources.shape[3] + start[:, 1, None, None]).to(images.device)
     rows = sources.reshape(-1).unfold(0, width, 1).index_select(0, first.reshape(-1))  # (N C H, W)
     return rows.view(images.shape)
+
+
+def _padded(images: Tensor, reach: int, fill: Fill) -> Tensor:
+    """The images with a border of `reach` px; reflect goes to and fro where that is more than the image has."""
+    if fill == "zeros":
+        return F.pad(images, (reach, reach, reach, reach))
+    down, right = (torch.from_numpy(np.pad(np.arange(n), reach, "reflect")) for n in images.shape[2:])
+    return images[:, :, down.to(images.device)][..., right.to(images.device)]
 
 
 def crop(images: Tensor, positions: Positions, epoch: int, seed: int, spec: Augmentation) -> Tensor:

@@ -3,8 +3,9 @@
 A 2x2 convolution without padding for whitening filters and their negatives, three blocks of two 3x3 convolutions
 with the pooling directly behind the first, where it saves three quarters of the work that follows, a last pooling,
 a dense layer without bias, and logits scaled by 1/9. The paper's last pooling is over 3x3, which at 25 to 32 px is the
-whole map; here it is the whole map at every size, so that training may begin with smaller images. The recipe that trains it freezes the first filters
-(whiten), lets the others pass their input on (init = "dirac") and fixes the scales of normalisation (bn_scale).
+whole map; here it is the whole map at every size, so that training may begin with smaller images. The recipe that
+trains it freezes the first filters (whiten), lets the others pass their input on (init = "dirac") and fixes the scales
+of normalisation (bn_scale).
 """
 
 from __future__ import annotations
