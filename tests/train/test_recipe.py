@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 
 from striate.errors import RecipeError
-from striate.train.recipe import Recipe, load_recipe
+from striate.train.recipe import Recipe, keys, load_recipe
 
 RECIPES = st.builds(
     Recipe,
@@ -27,6 +28,21 @@ RECIPES = st.builds(
 @given(RECIPES)
 def test_json_gives_back_an_equal_recipe(recipe):
     assert Recipe(**json.loads(recipe.to_json())) == recipe
+
+
+@given(RECIPES)
+@example(Recipe(net='"\\ \x00\x7f\r\n # \U0001f600'))
+def test_toml_gives_back_an_equal_recipe(recipe):
+    assert Recipe(**tomllib.loads(recipe.to_toml())) == recipe
+
+
+def test_toml_says_of_each_key_what_it_may_hold():
+    lines = Recipe(seed=3).to_toml().splitlines()
+    at = lines.index("seed = 3")
+    assert lines[at - 1 : at + 2] == [
+        "# decides order, augmentation, weights (a whole number, 0 to 4,294,967,295)", "seed = 3", "",
+    ]  # fmt: skip
+    assert [line.split(" = ")[0] for line in lines if line and line[0] != "#"] == [key.name for key in keys()]
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from striate.cli import (
     probe,
     quantize,
     recalibrate,
+    recipe,
     resume,
     runs,
     ship,
@@ -83,8 +84,8 @@ def _options(
 
 
 for _command in (
-    demo, inspect, draw, design, audit, preview, lr, train, resume, runs, evaluate, probe, recalibrate, ship, verify,
-    bench, quantize, predict, claims,
+    demo, inspect, draw, design, audit, preview, recipe, lr, train, resume, runs, evaluate, probe, recalibrate, ship,
+    verify, bench, quantize, predict, claims,
 ):  # fmt: skip
     _command.register(app)
 

@@ -222,6 +222,13 @@ class Recipe(BaseModel):
         """Return the recipe as indented JSON; `load_recipe` reads it back to an equal value."""
         return self.model_dump_json(indent=2) + "\n"
 
+    def to_toml(self) -> str:
+        """Return the recipe as TOML, above each key what it decides and may hold; `load_recipe` reads it back."""
+        lines = (
+            f"# {key.description} ({key.allowed})\n{key.name} = {_toml(getattr(self, key.name))}\n" for key in keys()
+        )
+        return "\n".join(lines)
+
     def unresolved(self) -> tuple[str, ...]:
         """Names of the fields that still say "auto"."""
         return tuple(name for name in type(self).model_fields if getattr(self, name) == "auto")
@@ -229,6 +236,22 @@ class Recipe(BaseModel):
     def changed(self, **values: object) -> Recipe:
         """Return a copy with some values replaced, checked as a new recipe is."""
         return Recipe(**{**self.model_dump(), **values})
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key of a recipe: its default, and in words what it may hold and what it decides."""
+
+    name: str
+    default: object
+    allowed: str
+    description: str
+
+
+def keys() -> tuple[Key, ...]:
+    """Every key of a recipe, in its order."""
+    fields = Recipe.model_fields.items()
+    return tuple(Key(name, field.default, _allowed(name), str(field.description)) for name, field in fields)
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -252,6 +275,11 @@ def load_recipe(path: Path) -> Recipe:
         return Recipe(**values)
     except RecipeError as fault:
         raise RecipeError(f"{path}: {fault}") from None
+
+
+def _toml(value: object) -> str:
+    """A value of a recipe as TOML writes it: as JSON does, for there is no null among them; only DEL is escaped too."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _one_line(fault: ValidationError) -> str:
