@@ -113,6 +113,13 @@ def test_cifar_fast_is_the_papers_network(shape, filters):
     assert shapes["pool"] == (256, 1, 1)
 
 
+def test_a_deeper_block_adds_to_what_enters_its_second_convolution():
+    plain, deeper = FAMILIES["cifar_fast"]((3, 32, 32)), FAMILIES["cifar_fast_deeper"]((3, 32, 32))
+    assert deeper.parameters() - plain.parameters() == 9 * (64**2 + 256**2) + 2 * (64 + 256)
+    adds = {node.name: node.inputs for node in deeper if node.op.kind == "add"}
+    assert adds == {f"block{i}.add": (f"block{i}.norm3", f"block{i}.gelu1") for i in (1, 3)}
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_channels_and_classes_are_free(name):
     network = FAMILIES[name]((2, 33, 47), 7)
@@ -120,7 +127,11 @@ def test_channels_and_classes_are_free(name):
     assert next(iter(network.weight_specs().values())).shape[1] == 2
 
 
-UNSAID = {"cifar_fast", "cifar_fast_half"}  # they scale their logits, for which the notation has no letters
+UNSAID = {
+    "cifar_fast",
+    "cifar_fast_deeper",
+    "cifar_fast_half",
+}  # they scale their logits, for which the notation has no letters
 
 
 @pytest.mark.parametrize("name", [name for name in FAMILIES if name not in UNSAID])

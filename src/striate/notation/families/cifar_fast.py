@@ -10,29 +10,45 @@ of normalisation (bn_scale).
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from striate.geometry import Window
 from striate.graph import INPUT, Builder, Network
 from striate.notation.families.steps import act, conv, max_pool, norm
-from striate.ops import AdaptiveMaxPool, Affine, Conv, Flatten, Linear, Shape
+from striate.ops import AdaptiveMaxPool, Add, Affine, Conv, Flatten, Linear, Shape
 
 CHANNELS = (64, 256, 256)
 STEM_KERNEL = 2
 LOGIT_SCALE = 1 / 9
 
 
-def cifar_fast(input_shape: Shape, classes: int = 10, *, channels: tuple[int, int, int] = CHANNELS) -> Network:
-    """The network for images of 9 px and more."""
+def cifar_fast(
+    input_shape: Shape,
+    classes: int = 10,
+    *,
+    channels: tuple[int, int, int] = CHANNELS,
+    deeper: Container[int] = (),
+) -> Network:
+    """The network for images of 9 px and more; `deeper` counts the blocks, from 1, that have a third convolution."""
     net = Builder("cifar_fast", input_shape)
     window = Window(STEM_KERNEL)
     filters = 2 * input_shape[0] * STEM_KERNEL**2
     x = net.add(Conv(input_shape[0], filters, (window, window), 1, True), INPUT, name="whiten")
     x = act(net, x, "whiten_gelu", "gelu")
-    for block, width in enumerate(channels, start=1):
-        x = conv(net, x, f"block{block}.conv1", width, 3)
-        x = max_pool(net, x, f"block{block}.pool", 2, stride=2)
-        x = act(net, norm(net, x, f"block{block}.norm1"), f"block{block}.gelu1", "gelu")
-        x = conv(net, x, f"block{block}.conv2", width, 3)
-        x = act(net, norm(net, x, f"block{block}.norm2"), f"block{block}.gelu2", "gelu")
+    for number, width in enumerate(channels, start=1):
+        x = _block(net, x, f"block{number}", width, is_deeper=number in deeper)
     x = net.add(Flatten(), net.add(AdaptiveMaxPool((1, 1)), x, name="pool"), name="flatten")
     x = net.add(Linear(net.shape(x)[0], classes, bias=False), x, name="head")
     return net.build(net.add(Affine(LOGIT_SCALE), x, name="scale"))
+
+
+def _block(net: Builder, x: str, name: str, width: int, *, is_deeper: bool) -> str:
+    """Two convolutions; a third with a shortcut around the last two, as in airbench96, where it is deeper."""
+    x = max_pool(net, conv(net, x, f"{name}.conv1", width, 3), f"{name}.pool", 2, stride=2)
+    x = shortcut = act(net, norm(net, x, f"{name}.norm1"), f"{name}.gelu1", "gelu")
+    x = conv(net, x, f"{name}.conv2", width, 3)
+    x = act(net, norm(net, x, f"{name}.norm2"), f"{name}.gelu2", "gelu")
+    if is_deeper:
+        x = norm(net, conv(net, x, f"{name}.conv3", width, 3), f"{name}.norm3")
+        x = act(net, net.add(Add(), x, shortcut, name=f"{name}.add"), f"{name}.gelu3", "gelu")
+    return x

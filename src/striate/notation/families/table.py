@@ -32,6 +32,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         **{f"resnet{depth}_cifar": partial(resnet, depth=depth, stem="cifar") for depth in STAGES},
         **{f"resnet{depth}": partial(resnet_cifar, depth=depth) for depth in (20, 32, 44, 56, 110)},
         "cifar_fast": cifar_fast,
+        "cifar_fast_deeper": partial(cifar_fast, deeper=(1, 3)),
         "cifar_fast_half": partial(cifar_fast, channels=(32, 128, 128)),
         **{f"mobilenet_v2{suffix}": partial(mobilenet_v2, width=width) for suffix, width in WIDTHS.items()},
     }
