@@ -90,7 +90,7 @@ def test_run_of_another_version(striate, finished, tmp_path):
     environment = json.loads((other / "environment.json").read_text())
     (other / "environment.json").write_text(json.dumps({**environment, "format": 99}))
     line = fault(striate("ship", other, "-o", tmp_path / "m.onnx"))
-    assert "is a run of format 99, this striate reads 2" in line
+    assert "is a run of format 99, this striate reads 3" in line
     assert not (tmp_path / "m.onnx").exists()
 
 

@@ -43,7 +43,7 @@ def test_a_run_of_another_format_is_refused(run):
     environment = run.read("environment.json")
     (run.path / "environment.json").write_text(json.dumps(environment | {"format": 1}))
     message = (
-        f"{run.path}: is a run of format 1, this striate reads 2; "
+        f"{run.path}: is a run of format 1, this striate reads 3; "
         "use the striate that wrote it (environment.json names it) or train again"
     )
     with pytest.raises(RunError, match=f"^{re.escape(message)}$"):

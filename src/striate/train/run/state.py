@@ -43,7 +43,7 @@ from striate.train.run.checkpoint import Checkpoint, load_epoch_start, load_newe
 from striate.train.run.files import UNFINISHED, read, write_atomic, write_json, write_json_lines
 from striate.train.run.weights import from_bytes, to_bytes
 
-FORMAT = 2  # of the folder; raise it when a reader of the old form would misread the new one
+FORMAT = 3  # of the folder; raise it when a reader of the old form would misread the new one
 FILES = {
     "environment.json",
     "dataset.json",
