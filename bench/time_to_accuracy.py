@@ -157,8 +157,8 @@ def training_flop(prepared: Prepared, history: Sequence[Mapping[str, Any]]) -> i
         shown = images * (row["steps"] - steps) // steps_per_epoch(images, int(recipe.batch_images))
         total += 2 * inspect_network(network).macs * (1 + BACKWARD) * shown
         steps = row["steps"]
-        if recipe.optimizer == "muon" and row is history[-1]:
-            total += steps * muon_flop(network, is_stem_frozen=recipe.whiten)
+    if recipe.optimizer == "muon":
+        total += steps * muon_flop(network, is_stem_frozen=recipe.whiten)
     return total
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from striate.data.augmentation import Fill
 from striate.errors import RecipeError
 
 Auto = Literal["auto"]
@@ -153,9 +154,7 @@ class Recipe(BaseModel):
     shift_px: Annotated[int | Auto, between(0, 1024)] = Field(
         "auto", description="largest random shift along each axis"
     )
-    shift_fill: Literal["zeros", "reflect"] = Field(
-        "zeros", description="what a shift brings in: black, or a mirror image"
-    )
+    shift_fill: Fill = Field("zeros", description="what a shift brings in: black, or a mirror image")
     brightness: Annotated[float, between(0, 1)] = Field(0.0, description="reach of a random factor on brightness")
     contrast: Annotated[float, between(0, 1)] = Field(0.0, description="reach of a random factor on contrast")
     saturation: Annotated[float, between(0, 1)] = Field(0.0, description="reach of a random factor on saturation")
