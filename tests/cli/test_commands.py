@@ -102,7 +102,7 @@ def test_evaluate_gives_the_same_scores_for_run_and_model(striate, finished, mod
 def test_the_model_answers_as_the_trained_network_on_every_test_image(finished, model):
     torch = pytest.importorskip("torch")
     engine, run = Engine(model), Run(finished)
-    part = load_part("sample", run.classes(), run.preprocessing())
+    part, _ = load_part("sample", run.classes(), run.preprocessing())
     served = engine.classify(part.images)
     module = trained(finished)
     from striate.data import normalise

@@ -69,7 +69,7 @@ def test_written_images_are_test_images_with_the_classes_in_turn(tmp_path):
 def test_written_images_are_read_back_under_the_classes_own_names(tmp_path):
     dataset, _ = load("sample")
     write_sample_images(tmp_path, 30)
-    part = load_part(tmp_path, dataset.classes, dataset.preprocessing)
+    part, _ = load_part(tmp_path, dataset.classes, dataset.preprocessing)
     assert np.bincount(part.labels).tolist() == [3] * 10
     i = part.names.tolist().index(next(name for name in part.names if name.startswith("T-shirt-top/")))
     assert dataset.classes[part.labels[i]] == "T-shirt/top"

@@ -262,7 +262,7 @@ def test_image_and_label_counts_must_agree():
 def test_load_part_matches_names_and_allows_absent_classes(tmp_path):
     put(tmp_path, {"c": 2, "a": 3})
     preprocessing = Preprocessing(3, 5, 6, "stretch", (0.5,) * 3, (0.2,) * 3)
-    part = load_part(tmp_path, ("c", "b", "a"), preprocessing)
+    part, _ = load_part(tmp_path, ("c", "b", "a"), preprocessing)
     assert part.images.shape == (5, 3, 5, 6)
     assert part.labels.tolist() == [2, 2, 2, 0, 0]
     with pytest.raises(DataError, match=rf"^{tmp_path}: class 'c' is unknown; the classes are a, b$"):
@@ -275,13 +275,13 @@ def test_load_part_takes_the_test_part(tmp_path):
     with pytest.raises(DataError, match=rf"^{tmp_path}: has train but no test part; name one$"):
         load_part(tmp_path, ("a", "b"), gray)
     put(tmp_path / "test", {"a": 1, "b": 2})
-    assert load_part(tmp_path, ("a", "b"), gray).labels.tolist() == [0, 1, 1]
-    assert load_part(tmp_path / "train", ("a", "b"), gray).labels.tolist() == [0] * 5 + [1] * 5
+    assert load_part(tmp_path, ("a", "b"), gray)[0].labels.tolist() == [0, 1, 1]
+    assert load_part(tmp_path / "train", ("a", "b"), gray)[0].labels.tolist() == [0] * 5 + [1] * 5
 
 
 def test_load_part_of_the_sample_equals_load():
     dataset, _ = load("sample")
-    part = load_part("sample", dataset.classes, dataset.preprocessing)
+    part, _ = load_part("sample", dataset.classes, dataset.preprocessing)
     np.testing.assert_array_equal(part.images, dataset.test.images)
     np.testing.assert_array_equal(part.labels, dataset.test.labels)
 
@@ -298,7 +298,7 @@ def test_photographs_load_as_class_folders(tmp_path, shared_data):
     assert dataset.classes == ("cardboard", "glass", "metal", "paper", "plastic", "trash")
     assert dataset.train.images.shape == (24, 3, 128, 128)
     assert value(choices, "channels") == 3
-    again = load_part(tmp_path, dataset.classes, dataset.preprocessing)
+    again, _ = load_part(tmp_path, dataset.classes, dataset.preprocessing)
     i = again.names.tolist().index(str(dataset.test.names[0]))
     np.testing.assert_array_equal(again.images[i], dataset.test.images[0])
 
@@ -338,7 +338,7 @@ def test_evaluation_lists_what_it_skips_and_puts_nothing_in_its_place(tmp_path):
     spoil(tmp_path, "a/1.png", "b/2.png")
     with pytest.raises(DataError, match=r"a/1\.png: not an image"):
         load_part(tmp_path, whole.classes, whole.preprocessing)
-    part = load_part(tmp_path, whole.classes, whole.preprocessing, on_bad="skip")
+    part, _ = load_part(tmp_path, whole.classes, whole.preprocessing, on_bad="skip")
     assert part.names.tolist() == ["a/0.png", "a/2.png", "a/3.png", "b/0.png", "b/1.png", "b/3.png"]
     assert [image.name for image in part.skipped] == ["a/1.png", "b/2.png"]
     assert part.labels.tolist() == [0, 0, 0, 1, 1, 1]

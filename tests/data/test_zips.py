@@ -83,7 +83,7 @@ def test_a_damaged_member_is_one_bad_image(tmp_path, png):
     content[content.index(b"IDAT") + 30] ^= 0xFF
     path.write_bytes(content)
     dataset, _ = load(zipped(tmp_path / "good.zip", members))
-    part = load_part(path, dataset.classes, dataset.preprocessing, on_bad="skip")
+    part, _ = load_part(path, dataset.classes, dataset.preprocessing, on_bad="skip")
     assert [image.name for image in part.skipped] == ["a.zip/a/0.png"]
     assert part.skipped[0].reason.startswith(f"{path}/a/0.png: damaged in the archive (Bad CRC-32")
     assert len(part) == 5

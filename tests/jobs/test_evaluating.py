@@ -1,19 +1,20 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from striate.data import load_part, normalise
+from striate.data import load_part, normalise, sources
 from striate.errors import UsageError
 
 torch = pytest.importorskip("torch")
 
 from striate.artifact import load  # noqa: E402 - only where torch is installed
-from striate.jobs import training  # noqa: E402
+from striate.jobs import evaluating, training  # noqa: E402
 from striate.jobs.evaluating import evaluate  # noqa: E402
 from striate.jobs.shipping import ship_run  # noqa: E402
 from striate.train.evaluation.calibration import reliability  # noqa: E402
@@ -84,11 +85,23 @@ def test_the_mirror_image_is_averaged_in_and_told_apart(run):
     assert evaluate(run).mirrored is None
 
 
+def test_images_on_disk_are_answered_as_in_memory_and_the_choice_is_told(run, tmp_path, monkeypatch):
+    photos = shutil.copytree(Run(run).recipe().data, tmp_path / "photos")
+    memory = evaluate(run, str(photos), tta="flip")
+    monkeypatch.setattr(sources, "free_bytes", lambda: 2 * memory.part.images.nbytes - 1)
+    monkeypatch.setattr(evaluating, "MIRRORED_IMAGES", 32)
+    disk = evaluate(run, str(photos), tta="flip", pixels_folder=tmp_path / "pixels")
+    assert isinstance(disk.part.images, np.memmap)
+    assert disk.answers.logits.tobytes() == memory.answers.logits.tobytes()
+    assert disk.mirrored.confusion.tolist() == memory.mirrored.confusion.tolist()
+    assert ([c.name for c in disk.choices], disk.choices[0].value, memory.choices) == (["pixels"], "disk", ())
+
+
 def test_the_answers_are_those_scored(run):
     found = evaluate(run)
     assert found.calibration.as_trained == reliability(found.answers)
     assert found.calibration.at_temperature.nll <= reliability(found.answers).nll + 0.05
-    part = load_part(Run(run).recipe().data, ("a", "b", "c"), Run(run).preprocessing())
+    part, _ = load_part(Run(run).recipe().data, ("a", "b", "c"), Run(run).preprocessing())
     assert set(found.part.names) < set(part.names)
 
 

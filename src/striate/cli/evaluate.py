@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from striate.cli.output import AsJson, Say, note, percent, print_json
+from striate.cli.output import AsJson, Say, note, percent, print_choices, print_json
 
 SHOWN_PAIRS = 3
 
@@ -31,6 +31,10 @@ def evaluate(
         Path | None, typer.Option(help="Write a PNG of the confusions and of the most confident wrong answers.")
     ] = None,
     on_bad: Annotated[str, typer.Option(help="An unreadable image: fail, or skip and list it.")] = "fail",
+    pixels: Annotated[
+        str, typer.Option(metavar="auto|memory|disk", help="Decoded images in memory, or mapped from files.")
+    ] = "auto",
+    pixels_folder: Annotated[Path, typer.Option(help="Where those files are, for later too.")] = Path("runs/pixels"),
     json: AsJson = False,
 ) -> None:
     """Measure a trained run or a shipped model: accuracy with its interval, each class, and whether to believe it.
@@ -42,7 +46,8 @@ def evaluate(
     """
     from striate.jobs.evaluating import evaluate as measure
 
-    found = measure(target, data, on_bad, tta)
+    found = measure(target, data, on_bad=on_bad, tta=tta, pixels=pixels, pixels_folder=pixels_folder)
+    print_choices(found.choices)
     if json:
         print_json({"target": str(target), "data": data, **to_json(found)})
     else:

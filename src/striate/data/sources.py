@@ -88,11 +88,20 @@ def from_arrays(  # noqa: PLR0913 - the images, what names them, and the options
     return _assemble(found, (image_size, channels, fit), validation_share, seed, "fail", _Storage("memory"))
 
 
-def load_part(source: str | Path, classes: tuple[str, ...], preprocessing: Preprocessing, on_bad: str = "fail") -> Part:
+def load_part(
+    source: str | Path,
+    classes: tuple[str, ...],
+    preprocessing: Preprocessing,
+    *,
+    on_bad: str = "fail",
+    pixels: str = "memory",
+    pixels_folder: str | Path = PIXELS_FOLDER,
+) -> tuple[Part, tuple[Choice, ...]]:
     """Read what a trained network is to be evaluated on: a source's test part, or one without parts.
 
     Classes are matched by name; a class of the network may be absent, an unknown one is an error.
-    on_bad: as in ``load``. No image is ever replaced by another: what is left out is in ``Part.skipped``.
+    on_bad, pixels: as in ``load``; returned too is what "auto" decided. No image is ever replaced by another: what is
+    left out is in ``Part.skipped``.
     Raises: DataError.
     """
     _check_on_bad(on_bad)
@@ -100,9 +109,11 @@ def load_part(source: str | Path, classes: tuple[str, ...], preprocessing: Prepr
     raw = found.parts.get("test") or found.parts.get(WHOLE)
     if raw is None:
         raise DataError(f"{found.source}: has {', '.join(found.parts) or 'no part'} but no test part; name one")
-    part = read(raw, classes, preprocessing, found.source, on_bad)
+    storage = _Storage(pixels, Path(pixels_folder))
+    folder, choices = storage.decided({"test": raw}, prod(preprocessing.shape), found.source)
+    part = read(raw, classes, preprocessing, found.source, on_bad, folder and folder / "test")
     check_part(part, classes, preprocessing, "test")
-    return part
+    return part, choices
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,7 @@ def images_of(source: str, classes: tuple[str, ...], preprocessing: Preprocessin
     try:
         units = list(find_units([source], 1))
     except DataError:
-        images = load_part(source, classes, preprocessing).images
+        images = load_part(source, classes, preprocessing)[0].images
         return images[_spread(len(images), count)]
     found = list(islice(_encoded(units[i] for i in _spread(len(units), count)), count))
     return np.stack(list(decode_all(found, preprocessing)))

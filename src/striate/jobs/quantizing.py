@@ -94,7 +94,7 @@ def _parts(source: str, artifact: Artifact) -> tuple[NDArray[np.uint8], Part]:
     """Images to set the ranges by, spread over all there are, and other, labelled ones to measure on."""
     classes, preprocessing = artifact.manifest.classes, artifact.manifest.prepared()
     found = find(source)
-    test = load_part(source, classes, preprocessing)
+    test, _ = load_part(source, classes, preprocessing)
     if "train" in found.parts:
         train = read(found.parts["train"], classes, preprocessing, found.source).images
     elif WHOLE in found.parts:
