@@ -55,7 +55,7 @@ def test_it_stops_when_validation_gets_no_better(dataset, recipe, builder):
     result = train(
         build(builder, recipe, dataset.classes), dataset, recipe.changed(epochs=60, patience=3), None, watcher
     )
-    assert result.epochs == len(result.history) == result.best_epoch + 3 < 60
+    assert result.epochs == len(result.history) == result.kept_epoch + 3 < 60
     assert watcher.of("note") == ["stopped early: 3 epochs without a better validation"]
 
 
@@ -83,8 +83,8 @@ def test_averaged_weights_are_evaluated_and_shipped_and_the_run_goes_on_with_its
     result = train(averaged, dataset, asked, observer=Keep("averaged", averaged))
     train(plain, dataset, recipe, observer=Keep("plain", plain))
     assert all(torch.equal(trained["averaged", epoch], trained["plain", epoch]) for epoch in (1, 2, 3))
-    assert not torch.equal(averaged[6].weight, trained["averaged", result.best_epoch])
-    row = result.history[result.best_epoch - 1]
+    assert not torch.equal(averaged[6].weight, trained["averaged", result.kept_epoch])
+    row = result.history[result.kept_epoch - 1]
     again = evaluate(averaged, dataset.validation, dataset.preprocessing)
     assert (again.accuracy, again.loss) == (row["validation_accuracy"], row["validation_loss"])
 
