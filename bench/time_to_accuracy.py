@@ -4,8 +4,8 @@ Each recipe is trained once per seed as `striate train` does it; the accuracy is
 at once, without test-time augmentation. Seconds are those of training steps and checkpoints; CPU seconds, of all
 threads and with validation, depend less on what else the machine does. FLOPs are counted, two a MAC: a forward of all
 training images shown, at the size they have in their epoch, twice that for the backward, and Muon's products of
-matrices; evaluation is left out. Their rate is compared with the machine's own for a product of two 2048 x 2048 float32
-matrices, measured before and after.
+matrices; evaluation is left out. Their rate is compared with the machine's own for a product of two 2048 x 2048
+matrices in the recipe's precision, measured before and after.
 usage: time_to_accuracy.py [RECIPE ...] [--seeds N] [--data FOLDER]   recipes by name; a run of each is recorded
 """
 
@@ -85,7 +85,6 @@ def main() -> None:
         {
             "question": "What accuracy does a recipe reach, and in how many seconds of training?",
             "torch": torch.__version__,
-            "dtype": "float32",
             "results": known,
             "excluded": "reading data, starting, validation after each epoch, the one look at test",
         },
@@ -95,9 +94,9 @@ def main() -> None:
 def measured(name: str, seeds: Sequence[int], data: Path) -> dict[str, Any]:
     """One recipe, trained once per seed."""
     recipe = located(load_recipe(RECIPES / f"{name}.toml"), data)
-    before = matmul_flop_per_s()
+    before = matmul_flop_per_s(recipe.precision)
     runs = [one_run(recipe.changed(seed=seed)) for seed in seeds]
-    peak = max(before, matmul_flop_per_s())
+    peak = max(before, matmul_flop_per_s(recipe.precision))
     goal, middle = GOALS[name], sorted(runs, key=lambda run: run["accuracy"])[len(runs) // 2]
     seconds = sorted(run["train_seconds"] for run in runs)[len(runs) // 2]
     judged = (
@@ -110,6 +109,7 @@ def measured(name: str, seeds: Sequence[int], data: Path) -> dict[str, Any]:
     )
     return {
         "recipe": f"bench/recipes/{name}.toml",
+        "precision": recipe.precision,
         **judged,
         "n": len(runs),
         "accuracy": middle["accuracy"],
@@ -170,10 +170,10 @@ def muon_flop(network: Network, *, is_stem_frozen: bool) -> int:
     return sum(ROUNDS * (4 * m * m * n + 2 * m**3) for m, n in sides)
 
 
-def matmul_flop_per_s() -> float:
-    """The machine's rate for one large product of float32 matrices, the best of some."""
+def matmul_flop_per_s(precision: str) -> float:
+    """The machine's rate for one large product of matrices, the best of some."""
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    a, b = torch.randn(2, PEAK_SIDE, PEAK_SIDE)
+    a, b = torch.randn(2, PEAK_SIDE, PEAK_SIDE, dtype=getattr(torch, precision))
     best = float("inf")
     for _ in range(PEAK_ROUNDS):
         start = time.perf_counter()

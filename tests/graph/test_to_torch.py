@@ -159,8 +159,9 @@ def test_every_layer_is_a_torch_layer_and_is_captured_as_itself(example):
         assert "layer: " in str(fault)  # noqa: PT017 - uneven cropping, overhanging averages
         assert example.op.kind in ("conv_transpose", "avg_pool")
         return
+    rtol = 1e-10 if example.op.kind == "div" else 1e-12  # a divisor near 0 is a sum that has lost digits
     with torch.inference_mode():
-        np.testing.assert_allclose(module(torch.from_numpy(x)).numpy(), want, rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(module(torch.from_numpy(x)).numpy(), want, rtol=rtol, atol=1e-12)
     if example.op.kind in ("avg_pool", "identity", "flatten"):
         return  # one that pads unevenly is several functions of torch; nothing at all is no network
     back = capture(module, example.shapes[0])
