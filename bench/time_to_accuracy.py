@@ -6,7 +6,7 @@ threads and with validation, depend less on what else the machine does. FLOPs ar
 training images shown, at the size they have in their epoch, twice that for the backward, and Muon's products of
 matrices; evaluation is left out. Their rate is compared with the machine's own for a product of two 2048 x 2048
 matrices in the recipe's precision, measured before and after.
-usage: time_to_accuracy.py [RECIPE ...] [--seeds N] [--data FOLDER]   recipes by name; a run of each is recorded
+usage: time_to_accuracy.py [RECIPE ...] [--seeds N] [--keep] [--data FOLDER]   recipes by name; each is recorded
 """
 
 from __future__ import annotations
@@ -75,11 +75,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Accuracy and seconds of the recipes in bench/recipes.")
     parser.add_argument("recipes", nargs="*", default=list(GOALS), help=f"of {', '.join(GOALS)}")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--keep", action="store_true", help="train only seeds not in the record; recipe unchanged")
     parser.add_argument("--data", type=Path, default=DATA, help="the folder that holds cifar10 and trashnet")
     asked = parser.parse_args()
     known = json.loads(RESULTS.read_text(encoding="utf-8"))["results"] if RESULTS.exists() else {}
     for name in asked.recipes:
-        known[name] = measured(name, range(asked.seeds), asked.data)
+        kept = known[name]["runs"] if asked.keep and name in known else []
+        known[name] = measured(name, range(asked.seeds), asked.data, kept)
     record(
         "time_to_accuracy",
         {
@@ -91,11 +93,12 @@ def main() -> None:
     )
 
 
-def measured(name: str, seeds: Sequence[int], data: Path) -> dict[str, Any]:
-    """One recipe, trained once per seed."""
+def measured(name: str, seeds: Sequence[int], data: Path, kept: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One recipe, trained once per seed that is not among the runs kept."""
     recipe = located(load_recipe(RECIPES / f"{name}.toml"), data)
     before = matmul_flop_per_s(recipe.precision)
-    runs = [one_run(recipe.changed(seed=seed)) for seed in seeds]
+    absent = set(seeds) - {run["seed"] for run in kept}
+    runs = [*kept, *(one_run(recipe.changed(seed=seed)) for seed in sorted(absent))]
     peak = max(before, matmul_flop_per_s(recipe.precision))
     goal, middle = GOALS[name], sorted(runs, key=lambda run: run["accuracy"])[len(runs) // 2]
     seconds = sorted(run["train_seconds"] for run in runs)[len(runs) // 2]
