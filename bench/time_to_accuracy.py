@@ -100,7 +100,8 @@ def measured(name: str, seeds: Sequence[int], data: Path, kept: Sequence[dict[st
     absent = set(seeds) - {run["seed"] for run in kept}
     runs = [*kept, *(one_run(recipe.changed(seed=seed)) for seed in sorted(absent))]
     peak = max(before, matmul_flop_per_s(recipe.precision))
-    goal, middle = GOALS[name], sorted(runs, key=lambda run: run["accuracy"])[len(runs) // 2]
+    # of two in the middle the worse: the lower accuracy, the longer time
+    goal, middle = GOALS[name], sorted(runs, key=lambda run: run["accuracy"])[(len(runs) - 1) // 2]
     seconds = sorted(run["train_seconds"] for run in runs)[len(runs) // 2]
     judged = (
         {}
