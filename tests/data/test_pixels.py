@@ -216,7 +216,12 @@ def test_arrays_and_unknown_places_are_refused(tmp_path):
         load("sample", pixels="tape")
 
 
-def test_memory_is_bounded_while_decoding(tmp_path, folder):
+def test_memory_is_bounded_while_decoding(tmp_path, folder, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})  # two threads
+    for image in list(folder.rglob("*.png")):
+        for copy in "ab":
+            (image.parent / f"{image.stem}{copy}.png").write_bytes(image.read_bytes())
+
     def peak(place):
         tracemalloc.start()
         load(folder, pixels=place, pixels_folder=tmp_path / "pixels", image_size=1200, channels=3)
@@ -224,9 +229,10 @@ def test_memory_is_bounded_while_decoding(tmp_path, folder):
         tracemalloc.stop()
         return most
 
-    whole = 10 * 3 * 1200**2
-    assert peak("memory") > whole
-    assert peak("disk") < 0.8 * whole  # four images ahead, and counts of one channel of one image in 64 bits
+    one = 3 * 1200**2
+    assert peak("memory") > 30 * one
+    # four images ahead, two in work and one being written, and counts of one channel of one image in 64 bits
+    assert peak("disk") < (4 + 2 + 1 + 3) * one
 
 
 def test_of_two_that_need_the_same_pixels_one_decodes(tmp_path, folder, monkeypatch):
