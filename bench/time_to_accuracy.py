@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from _record import ROOT, record, summary
+from _record import ROOT, commit, device, record, summary
 
 from striate.jobs import networks, training
 from striate.measure import inspect_network
@@ -113,13 +113,15 @@ def measured(name: str, seeds: Sequence[int], data: Path, kept: Sequence[dict[st
     )
     return {
         "recipe": f"bench/recipes/{name}.toml",
+        **commit(),  # of each: the record holds recipes of other days and machines
+        "device": device(),
         "precision": recipe.precision,
         **judged,
         "n": len(runs),
         "accuracy": middle["accuracy"],
         "train_seconds": summary([run["train_seconds"] for run in runs]) if len(runs) > 1 else seconds,
         "flop": runs[0]["flop"],
-        "flop_per_s": (rate := sorted(run["flop"] / run["train_seconds"] for run in runs)[len(runs) // 2]),
+        "flop_per_s": (rate := runs[0]["flop"] / seconds),
         "matmul_flop_per_s": peak,
         "share_of_matmul": round(rate / peak, 3),
         "runs": runs,
